@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"hash"
 	"math"
+	"strings"
 
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
@@ -21,6 +22,7 @@ import (
 	modulev1 "sigil.example/go/sigil/module/v1"
 	trustv1 "sigil.example/go/sigil/trust/v1"
 	typev1 "sigil.example/go/sigil/type/v1"
+	"sigil.example/go/verify/spelling"
 )
 
 // reasonsOfNoAllow cannot accompany an allow. Source: docs/spec/trust.md §5.
@@ -122,12 +124,43 @@ func decisionFault(answer *trustv1.CheckResponse) string {
 
 // judgeDecision turns an inconsistent answer into a deny, which keeps its audit id for investigation.
 func judgeDecision(answer *trustv1.CheckResponse) {
-	if decisionFault(answer) == "" {
-		return
+	if decisionFault(answer) != "" {
+		denyContradiction(answer)
 	}
+}
+
+func denyContradiction(answer *trustv1.CheckResponse) {
 	answer.Verdict = typev1.Verdict_VERDICT_DENY
 	answer.Allowed = false
 	answer.Reason = ReasonReplyContradictory
+}
+
+// judgeAnswer turns the answer to another question into a deny; a deny stays what it is.
+func judgeAnswer(asked *trustv1.CheckRequest, answer *trustv1.CheckResponse) {
+	if answer.GetVerdict() != typev1.Verdict_VERDICT_DENY && isOfAnother(asked, answer) {
+		denyContradiction(answer)
+	}
+}
+
+// isOfAnother tells an answer about another subject or input from one that may be about what was asked.
+func isOfAnother(asked *trustv1.CheckRequest, answer *trustv1.CheckResponse) bool {
+	if isOtherSubject(asked.GetSubject(), answer.GetSubject()) {
+		return true
+	}
+	if len(answer.GetInputDigest()) == 0 {
+		return false
+	}
+	digest := sha256.Sum256(asked.GetInput())
+	return !bytes.Equal(answer.GetInputDigest(), digest[:])
+}
+
+// isOtherSubject compares no subject by its SPIFFE id: which deployment's names they are is not known here.
+func isOtherSubject(asked, answered string) bool {
+	if asked == "" || asked == answered {
+		return false
+	}
+	form, err := spelling.Subject(asked, "")
+	return err == nil && !strings.HasPrefix(form, "spiffe:") && form != answered
 }
 
 // judgeOutcome judges a decision, and tells whether an item holds either a decision or an error.
@@ -240,10 +273,19 @@ func judgeRan(request *modulev1.RunRequest, reply *modulev1.RunResponse, outputD
 // judgeReply judges the reply of a unary call, in place.
 func judgeReply(request, response proto.Message) *Error {
 	switch reply := response.(type) {
+	case *trustv1.CheckResponse:
+		if asked, ok := request.(*trustv1.CheckRequest); ok {
+			judgeAnswer(asked, reply)
+		}
 	case *trustv1.BatchCheckResponse:
 		if asked, ok := request.(*trustv1.BatchCheckRequest); ok {
 			if failure := requireCount(len(asked.Checks), len(reply.Results)); failure != nil {
 				return failure
+			}
+			for at, result := range reply.Results {
+				if decision := result.GetDecision(); decision != nil {
+					judgeAnswer(asked.Checks[at], decision)
+				}
 			}
 		}
 	case *trustv1.SimulateResponse:

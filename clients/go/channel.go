@@ -35,6 +35,7 @@ type channel struct {
 	mayAuthorize bool
 	// Of every call, as text.
 	replyBytesMax string
+	budget        budget
 
 	// closing ends streams, which may go on for ever.
 	closing context.Context
@@ -153,10 +154,12 @@ func (c *channel) Invoke(ctx context.Context, method string, args, reply any, op
 	for attempt := 0; ; attempt++ {
 		failure := c.attempt(ctx, method, request, response, options)
 		if failure == nil {
+			c.budget.succeeded()
 			return nil
 		}
 		proto.Reset(response)
-		if !repeats || attempt+1 >= attemptsMax || !isPassing(failure) || !pauseBefore(ctx, failure, attempt, backoffLongest) {
+		if !repeats || !isPassing(failure) || !c.budget.failed() || attempt+1 >= attemptsMax ||
+			!pauseBefore(ctx, failure, attempt, backoffLongest) {
 			return failure
 		}
 	}

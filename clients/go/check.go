@@ -23,12 +23,13 @@ func (c *Client) Check(ctx context.Context, question Question, options ...grpc.C
 	if request.IdempotencyKey == "" && c.channel.settings.retries {
 		request.IdempotencyKey = newIdempotencyKey()
 	}
-	c.proofs.ask(request)
+	asked := c.proofs.ask(request, question.IdempotencyKey != "")
+	defer c.proofs.end(1)
 	reply, err := trustv1.NewTrustServiceClient(c.channel).Check(ctx, request, options...)
 	if err != nil {
 		return failed(err), err
 	}
-	decision := c.proofs.prove(ctx, request, decided(reply), nil)
+	decision := c.proofs.prove(ctx, asked, decided(reply), nil)
 	return decision, decision.failure
 }
 
@@ -50,10 +51,12 @@ func (c *Client) CheckBatch(ctx context.Context, questions []Question, options .
 	defer cancel()
 	decisions := make([]Decision, len(questions))
 	request := &trustv1.BatchCheckRequest{Checks: make([]*trustv1.CheckRequest, len(questions))}
+	asked := make([]proving, len(questions))
 	for at, question := range questions {
 		request.Checks[at] = question.message()
-		c.proofs.ask(request.Checks[at])
+		asked[at] = c.proofs.ask(request.Checks[at], false)
 	}
+	defer c.proofs.end(len(questions))
 	if c.channel.settings.retries {
 		request.IdempotencyKey = newIdempotencyKey()
 	}
@@ -66,7 +69,7 @@ func (c *Client) CheckBatch(ctx context.Context, questions []Question, options .
 	}
 	for at, result := range reply.Results {
 		if answer := result.GetDecision(); answer != nil {
-			decisions[at] = c.proofs.prove(ctx, request.Checks[at], decided(answer), reply.GetSharedProof())
+			decisions[at] = c.proofs.prove(ctx, asked[at], decided(answer), reply.GetSharedProof())
 		} else {
 			decisions[at] = failed(errorFromStatus(result.GetError(), ""))
 		}
@@ -101,6 +104,7 @@ func (c *Client) CheckStream(ctx context.Context, questions iter.Seq[Question]) 
 			return
 		}
 		asking := &openQuestions{open: map[string]asked{}, room: make(chan struct{}, openQuestionsMax)}
+		defer func() { c.proofs.end(asking.close()) }()
 		go asking.send(ctx, c, stream, questions)
 		for {
 			reply, err := stream.Recv()
@@ -122,10 +126,12 @@ func (c *Client) CheckStream(ctx context.Context, questions iter.Seq[Question]) 
 			}
 			answer := Answer{Index: question.index, Question: question.question}
 			if decision := reply.GetDecision(); decision != nil {
-				answer.Decision = c.proofs.prove(ctx, question.request, decided(decision), nil)
+				judgeAnswer(question.proving.request, decision)
+				answer.Decision = c.proofs.prove(ctx, question.proving, decided(decision), nil)
 			} else {
 				answer.Decision = failed(errorFromStatus(reply.GetError(), ""))
 			}
+			c.proofs.end(1)
 			if !yield(answer, nil) {
 				return
 			}
@@ -136,7 +142,7 @@ func (c *Client) CheckStream(ctx context.Context, questions iter.Seq[Question]) 
 type asked struct {
 	index    int
 	question Question
-	request  *trustv1.CheckRequest
+	proving  proving
 }
 
 // openQuestions are those of a stream that were sent and not answered. Bounded by openQuestionsMax.
@@ -146,6 +152,25 @@ type openQuestions struct {
 	mu       sync.Mutex
 	open     map[string]asked
 	allAsked bool
+	isClosed bool
+}
+
+// add refuses a question once the stream is over.
+func (o *openQuestions) add(id string, question asked) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.isClosed {
+		o.open[id] = question
+	}
+	return !o.isClosed
+}
+
+// close gives the number of questions that have no answer.
+func (o *openQuestions) close() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.isClosed = true
+	return len(o.open)
 }
 
 // send asks until the questions or the stream end. What goes wrong with the stream is told to who receives.
@@ -159,10 +184,11 @@ func (o *openQuestions) send(ctx context.Context, c *Client, stream grpc.BidiStr
 		}
 		id := strconv.Itoa(index)
 		request := question.message()
-		c.proofs.ask(request)
-		o.mu.Lock()
-		o.open[id] = asked{index: index, question: question, request: request}
-		o.mu.Unlock()
+		proving := c.proofs.ask(request, question.IdempotencyKey != "")
+		if !o.add(id, asked{index: index, question: question, proving: proving}) {
+			c.proofs.end(1)
+			return
+		}
 		if stream.Send(&trustv1.StreamChecksRequest{CorrelationId: id, Check: request}) != nil {
 			return
 		}

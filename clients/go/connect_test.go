@@ -335,7 +335,7 @@ func TestWhatIsNotRepeated(t *testing.T) {
 	}
 	unavailable := status.Error(codes.Unavailable, "")
 	server := refusing(unavailable, unavailable, unavailable, unavailable, unavailable, unavailable)
-	if err := connected(t, server).Require(t.Context(), question); failure(t, err).Code != codes.Unavailable || server.calls() != 4 {
+	if err := connected(t, server).Require(t.Context(), question); failure(t, err).Code != codes.Unavailable || server.calls() != 5 {
 		t.Errorf("%d calls", server.calls())
 	}
 	once := refusing(unavailable)
@@ -352,6 +352,37 @@ func TestWhatIsNotRepeated(t *testing.T) {
 	}}
 	if _, err := connected(t, running).Run(t.Context(), &modulev1.RunRequest{Name: "m"}); err == nil || runs != 1 {
 		t.Errorf("%d runs", runs)
+	}
+}
+
+func TestAServerThatIsDownIsNotAskedMoreThanBefore(t *testing.T) {
+	isDown := atomic.Bool{}
+	isDown.Store(true)
+	server := &fake{check: func(context.Context, *trustv1.CheckRequest) (*trustv1.CheckResponse, error) {
+		if isDown.Load() {
+			return nil, status.Error(codes.Unavailable, "")
+		}
+		return honest(), nil
+	}}
+	client := connected(t, server)
+	for range 20 {
+		if _, err := client.Check(t.Context(), question); err == nil {
+			t.Fatal("it answers")
+		}
+	}
+	if calls := server.calls(); calls > 20+5 {
+		t.Errorf("%d calls of 20 questions", calls)
+	}
+	isDown.Store(false)
+	for range 80 {
+		if err := client.Require(t.Context(), question); err != nil {
+			t.Fatal(err)
+		}
+	}
+	isDown.Store(true)
+	before := server.calls()
+	if _, err := client.Check(t.Context(), question); err == nil || server.calls() == before+1 {
+		t.Errorf("a server that answered is asked once: %v", err)
 	}
 }
 

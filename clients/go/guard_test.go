@@ -115,7 +115,7 @@ func TestAnHTTPHandlerIsReachedByAnAllowAlone(t *testing.T) {
 }
 
 func TestAnHTTPGuardAsksAboutTheRequest(t *testing.T) {
-	server := always()
+	server := always(func(r *trustv1.CheckResponse) { r.Subject = "ann" })
 	client := connected(t, server)
 	rule := sigil.HTTPRule{
 		ActionFrom:  func(r *http.Request) (string, error) { return "orders." + strings.ToLower(r.Method), nil },

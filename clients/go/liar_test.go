@@ -3,6 +3,7 @@ package sigil_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math"
@@ -165,6 +166,56 @@ func TestNoLieAllows(t *testing.T) {
 			decision, _ := client.Check(t.Context(), question)
 			if decision.AuditID() != honest(each.lie...).AuditId {
 				t.Error("the audit id of a contradictory reply is for investigation")
+			}
+		})
+	}
+}
+
+func TestTheAnswerToAnotherQuestionIsNoAllow(t *testing.T) {
+	digest := sha256.Sum256([]byte("refund 5"))
+	asked := sigil.Question{Action: "write", Target: "user/notes", Subject: "ann/", Input: []byte("refund 5")}
+	about := func(subject string, digest []byte) change {
+		return func(r *trustv1.CheckResponse) { r.Subject, r.InputDigest = subject, digest }
+	}
+	for what, each := range map[string]struct {
+		question sigil.Question
+		lie      change
+		allowed  bool
+	}{
+		"what was asked":                 {asked, about("ann", digest[:]), true},
+		"another subject":                {asked, about("root", digest[:]), false},
+		"no subject":                     {asked, about("", digest[:]), false},
+		"another input":                  {asked, about("ann", make([]byte, 32)), false},
+		"half a digest":                  {asked, about("ann", digest[:16]), false},
+		"no digest":                      {asked, about("ann", nil), true},
+		"an input where none was given":  {question, about("operator", digest[:]), false},
+		"oneself":                        {question, about("operator", nil), true},
+		"a SPIFFE id of some deployment": {sigil.Question{Subject: "spiffe://o/ann"}, about("ann", nil), true},
+	} {
+		t.Run(what, func(t *testing.T) {
+			client := connected(t, always(each.lie))
+			one, err := client.Check(t.Context(), each.question)
+			if err != nil {
+				t.Fatal(err)
+			}
+			several, err := client.CheckBatch(t.Context(), []sigil.Question{each.question})
+			if err != nil {
+				t.Fatal(err)
+			}
+			decisions := append(several, one)
+			for answer, err := range client.CheckStream(t.Context(), slices.Values([]sigil.Question{each.question})) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				decisions = append(decisions, answer.Decision)
+			}
+			for _, decision := range decisions {
+				if decision.Allowed() != each.allowed || !each.allowed && decision.Reason() != sigil.ReasonReplyContradictory {
+					t.Errorf("%v", decision)
+				}
+			}
+			if len(decisions) != 3 {
+				t.Errorf("%d decisions", len(decisions))
 			}
 		})
 	}

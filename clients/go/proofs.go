@@ -5,13 +5,17 @@ package sigil
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"sync"
 
 	keyv1 "sigil.example/go/sigil/key/v1"
 	trustv1 "sigil.example/go/sigil/trust/v1"
 	typev1 "sigil.example/go/sigil/type/v1"
 	"sigil.example/go/verify"
+	"sigil.example/go/verify/merkle"
+	"sigil.example/go/verify/record"
 )
 
 // ProofError is an answer that its proof does not show. Its decision denies. Unwrap gives the rule that was broken.
@@ -87,19 +91,60 @@ type proofs struct {
 	turn  chan struct{}
 	keys  *verify.Keys
 	count int
+
+	mu sync.Mutex
+	// known is the largest tree that an answer was proved in.
+	known *merkle.Checkpoint
+	// taken are the records that answered while questions were under way.
+	taken    map[uint64]bool
+	underWay int
 }
 
 func newProofs(client *Client, genesis *verify.Hash) *proofs {
 	if genesis == nil {
 		return nil
 	}
-	return &proofs{client: client, genesis: *genesis, turn: make(chan struct{}, 1)}
+	return &proofs{client: client, genesis: *genesis, turn: make(chan struct{}, 1), taken: map[uint64]bool{}}
 }
 
-// ask asks for a proof, where decisions are verified.
-func (p *proofs) ask(request *trustv1.CheckRequest) {
-	if p != nil && !needsProof(request.Proof) {
+// proving is a question under way.
+type proving struct {
+	request *trustv1.CheckRequest
+	// A record before it is older than the question.
+	floor uint64
+	// repeated: the caller chose the idempotency key, and a repeat has the first record.
+	repeated bool
+}
+
+// ask asks for a proof, where decisions are verified. Each question that was asked is ended.
+func (p *proofs) ask(request *trustv1.CheckRequest, repeated bool) proving {
+	if p == nil {
+		return proving{request: request}
+	}
+	if !needsProof(request.Proof) {
 		request.Proof = typev1.RecordProof_RECORD_PROOF_INCLUSION
+	}
+	// The record only commits to its input: what opens that is compared.
+	request.Disclose = request.Disclose || len(request.Input) > 0
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.underWay++
+	asked := proving{request: request, repeated: repeated}
+	if p.known != nil {
+		asked.floor = p.known.Size
+	}
+	return asked
+}
+
+// end of so many questions, answered or not.
+func (p *proofs) end(count int) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.underWay -= count; p.underWay == 0 {
+		clear(p.taken)
 	}
 }
 
@@ -126,35 +171,93 @@ func (p *proofs) walked(ctx context.Context, known *verify.Keys) (*verify.Keys, 
 
 // prove gives the decision if its proof holds, and one that denies otherwise. shared is of the batch, if it was asked
 // in one. A deny without a record, and one that was made of a contradiction, have nothing to prove.
-func (p *proofs) prove(ctx context.Context, request *trustv1.CheckRequest, decision Decision, shared *typev1.SharedProof) Decision {
+func (p *proofs) prove(ctx context.Context, asked proving, decision Decision, shared *typev1.SharedProof) Decision {
 	reply := decision.reply
 	if p == nil || !decision.allowed && (reply.GetAuditId() == "" || reply.GetReason() == ReasonReplyContradictory) {
 		return decision
 	}
-	unproved := func(cause error) Decision {
-		return failed(&ProofError{AuditID: reply.GetAuditId(), Position: reply.GetLedgerPosition(), cause: cause})
-	}
-	proof, err := proofOf(reply, shared)
-	if err != nil {
-		return unproved(err)
-	}
-	keys, err := p.walked(ctx, nil)
-	if err != nil {
-		return unproved(err)
-	}
-	asked, answer := questionOf(request), answerOf(reply)
-	if _, err = keys.Decision(proof, asked, answer); err != nil {
-		// Keys change while a connection lasts: what does not hold is looked at again with those announced since.
-		newer, walkErr := p.walked(ctx, keys)
-		if walkErr != nil || newer == keys {
-			return unproved(err)
-		}
-		if _, err = newer.Decision(proof, asked, answer); err != nil {
-			return unproved(err)
-		}
+	if err := p.requireProved(ctx, asked, reply, shared); err != nil {
+		return failed(&ProofError{AuditID: reply.GetAuditId(), Position: reply.GetLedgerPosition(), cause: err})
 	}
 	decision.verified = true
 	return decision
+}
+
+func (p *proofs) requireProved(ctx context.Context, asked proving, reply *trustv1.CheckResponse, shared *typev1.SharedProof) error {
+	proof, err := proofOf(reply, shared)
+	if err != nil {
+		return err
+	}
+	keys, err := p.walked(ctx, nil)
+	if err != nil {
+		return err
+	}
+	question, answer := questionOf(asked.request), answerOf(reply)
+	if _, err = keys.Decision(proof, question, answer); err != nil {
+		// Keys change while a connection lasts: what does not hold is looked at again with those announced since.
+		newer, walkErr := p.walked(ctx, keys)
+		if walkErr != nil || newer == keys {
+			return err
+		}
+		if _, err = newer.Decision(proof, question, answer); err != nil {
+			return err
+		}
+		keys = newer
+	}
+	if err := requireInput(keys, proof, asked.request, reply); err != nil {
+		return err
+	}
+	checkpoint, err := keys.Checkpoint(proof.Checkpoint)
+	if err != nil {
+		return err
+	}
+	return p.take(asked, proof.Position, checkpoint)
+}
+
+// take refuses a record that was there before the question, or answered another one, and a tree that is not the one
+// that is known: an old allow, or somebody else's, proves nothing.
+func (p *proofs) take(asked proving, position uint64, checkpoint *merkle.Checkpoint) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !asked.repeated {
+		if position < asked.floor {
+			return fmt.Errorf("its record is older than the question: the ledger had %d records then", asked.floor)
+		}
+		if p.taken[position] {
+			return errors.New("its record answered another question")
+		}
+		p.taken[position] = true
+	}
+	if p.known != nil && p.known.Size == checkpoint.Size && p.known.Root != checkpoint.Root {
+		return &verify.Fork{Known: p.known, Newer: checkpoint, Rule: "they have one size"}
+	}
+	if p.known == nil || checkpoint.Size > p.known.Size {
+		p.known = checkpoint
+	}
+	return nil
+}
+
+// requireInput: the record commits to the digest of its input, and the answer opens the commitment.
+func requireInput(keys *verify.Keys, proof verify.RecordProof, request *trustv1.CheckRequest, reply *trustv1.CheckResponse) error {
+	if len(request.GetInput()) == 0 {
+		return nil
+	}
+	found, err := keys.Record(proof)
+	if err != nil {
+		return err
+	}
+	disclosures, err := record.ReadDisclosures(reply.GetDisclosures(), found.Body)
+	if err != nil {
+		return err
+	}
+	decision, err := record.ReadDecision(found.Body, disclosures)
+	if err != nil {
+		return err
+	}
+	if digest := sha256.Sum256(request.GetInput()); decision.Request.InputDigest != digest {
+		return errors.New("its record does not say that it is about this input")
+	}
+	return nil
 }
 
 func proofOf(reply *trustv1.CheckResponse, shared *typev1.SharedProof) (verify.RecordProof, error) {

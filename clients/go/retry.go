@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	mathrand "math/rand/v2"
+	"sync"
 	"time"
 
 	auditv1 "sigil.example/go/sigil/audit/v1"
@@ -23,7 +24,7 @@ import (
 
 const (
 	// attemptsMax bounds one call, the first attempt included.
-	attemptsMax    = 4
+	attemptsMax    = 5
 	backoffFirst   = 100 * time.Millisecond
 	backoffLongest = 2 * time.Second
 	// resumeBackoffLongest is between attempts to go on with a stream.
@@ -106,6 +107,32 @@ func isPassing(failure *Error) bool {
 		return failure.RetryDelay > 0
 	}
 	return false
+}
+
+// budget keeps a connection from adding load to a server that is down: while most calls fail none is repeated, and each
+// fails as fast as its server does. Source: gRFC A6, "Throttling".
+type budget struct {
+	mu    sync.Mutex
+	spent float64
+}
+
+const (
+	budgetTokens     = 10
+	tokensPerSuccess = 0.1
+)
+
+func (b *budget) succeeded() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.spent = max(0, b.spent-tokensPerSuccess)
+}
+
+// failed tells whether a call that failed may be repeated.
+func (b *budget) failed() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.spent = min(budgetTokens, b.spent+1)
+	return b.spent < budgetTokens/2.0
 }
 
 // pauseOf doubles from backoffFirst; from half of it to all of it at random, so that callers do not come in step.

@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,10 +25,15 @@ import (
 	canonv1 "sigil.example/go/sigil/canon/v1"
 	keyv1 "sigil.example/go/sigil/key/v1"
 	modulev1 "sigil.example/go/sigil/module/v1"
+	trustv1 "sigil.example/go/sigil/trust/v1"
 	typev1 "sigil.example/go/sigil/type/v1"
 	"sigil.example/go/verify/cbor"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -561,6 +568,144 @@ func TestWorldProvesItsDecisions(t *testing.T) {
 	}
 	if _, err := sigil.Connect(t.Context(), at.Target, sigil.VerifyDecisions("not a hash")); err == nil {
 		t.Error("no hash is taken for one")
+	}
+}
+
+// replaying stands between a client and an honest server, and gives answers to other questions than were asked.
+type replaying struct {
+	trustv1.UnimplementedTrustServiceServer
+	keyv1.UnimplementedKeyServiceServer
+	honest *grpc.ClientConn
+	// ask changes what is asked, and answer gives what is answered in place of it.
+	ask    func(*trustv1.CheckRequest)
+	answer func(*trustv1.CheckResponse) *trustv1.CheckResponse
+}
+
+func forwarded(ctx context.Context) context.Context {
+	incoming, _ := metadata.FromIncomingContext(ctx)
+	return metadata.AppendToOutgoingContext(ctx, "authorization", incoming.Get("authorization")[0])
+}
+
+func (r *replaying) Check(ctx context.Context, request *trustv1.CheckRequest) (*trustv1.CheckResponse, error) {
+	if r.ask != nil {
+		r.ask(request)
+	}
+	reply, err := trustv1.NewTrustServiceClient(r.honest).Check(forwarded(ctx), request)
+	if err != nil || r.answer == nil {
+		return reply, err
+	}
+	return r.answer(reply), nil
+}
+
+func (r *replaying) ListKeyRecords(ctx context.Context, request *keyv1.ListKeyRecordsRequest) (*keyv1.ListKeyRecordsResponse, error) {
+	return keyv1.NewKeyServiceClient(r.honest).ListKeyRecords(forwarded(ctx), request)
+}
+
+func TestWorldProvesNothingByAnAnswerToAnotherQuestion(t *testing.T) {
+	leavesNothing(t)
+	at := theWorld(t)
+	security := insecure.NewCredentials()
+	if at.CA != "" {
+		pool := x509.NewCertPool()
+		pool.AppendCertsFromPEM([]byte(at.CA))
+		security = credentials.NewTLS(&tls.Config{RootCAs: pool})
+	}
+	honest, err := grpc.NewClient(at.Target, grpc.WithTransportCredentials(security))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = honest.Close() }()
+	liar := &replaying{honest: honest}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	trustv1.RegisterTrustServiceServer(server, liar)
+	keyv1.RegisterKeyServiceServer(server, liar)
+	go func() { _ = server.Serve(listener) }()
+	defer server.Stop()
+	through := at
+	through.Target, through.CA = listener.Addr().String(), ""
+	client := through.as(t, "operator", sigil.VerifyDecisions(at.Genesis))
+
+	public := sigil.Question{Action: "read", Target: "public/docs"}
+	withInput := public
+	withInput.Input = []byte("refund 5")
+	proved := func(what string, question sigil.Question) {
+		t.Helper()
+		if decision, err := client.Check(t.Context(), question); err != nil || !decision.Allowed() || !decision.Verified() {
+			t.Errorf("%s: %v, %v", what, decision, err)
+		}
+	}
+	unproved := func(what string, question sigil.Question, rule string) {
+		t.Helper()
+		decision, err := client.Check(t.Context(), question)
+		var failed *sigil.ProofError
+		if !errors.As(err, &failed) || decision.Allowed() || !strings.Contains(err.Error(), rule) {
+			t.Errorf("%s: %v, %v", what, decision, err)
+		}
+	}
+	var old *trustv1.CheckResponse
+	liar.answer = func(reply *trustv1.CheckResponse) *trustv1.CheckResponse {
+		if old == nil {
+			old = proto.CloneOf(reply)
+		}
+		return reply
+	}
+	proved("an honest answer", public)
+	proved("an honest answer about an input", withInput)
+
+	liar.answer = func(*trustv1.CheckResponse) *trustv1.CheckResponse { return proto.CloneOf(old) }
+	unproved("an old allow", public, "older than the question")
+	repeated := public
+	repeated.IdempotencyKey = "chosen by the caller"
+	proved("an old allow of a key of the caller's own, whose first answer it may be", repeated)
+
+	liar.answer = nil
+	liar.ask = func(request *trustv1.CheckRequest) { request.Target = "public/other" }
+	unproved("another target", public, "target")
+	liar.ask = func(request *trustv1.CheckRequest) { request.Subject = "observer" }
+	asked := public
+	asked.Subject = "spiffe://" + at.Origin + "/mentor"
+	unproved("another subject", asked, "subject")
+	digest := sha256.Sum256(withInput.Input)
+	liar.ask = func(request *trustv1.CheckRequest) { request.Input = []byte("refund 5000") }
+	liar.answer = func(reply *trustv1.CheckResponse) *trustv1.CheckResponse {
+		reply.InputDigest = digest[:]
+		return reply
+	}
+	unproved("another input", withInput, "this input")
+	liar.ask = nil
+	liar.answer = func(reply *trustv1.CheckResponse) *trustv1.CheckResponse {
+		reply.Disclosures = nil
+		return reply
+	}
+	unproved("an input that is not disclosed", withInput, "")
+
+	// Two questions that are under way together have two records.
+	liar.answer = nil
+	var mu sync.Mutex
+	var first *trustv1.CheckResponse
+	bothAsked := make(chan struct{})
+	liar.answer = func(reply *trustv1.CheckResponse) *trustv1.CheckResponse {
+		mu.Lock()
+		if first == nil {
+			first = proto.CloneOf(reply)
+			mu.Unlock()
+			<-bothAsked
+			return reply
+		}
+		close(bothAsked)
+		mu.Unlock()
+		return proto.CloneOf(first)
+	}
+	results := make(chan error, 2)
+	for range 2 {
+		go func() { results <- client.Require(t.Context(), public) }()
+	}
+	if one, other := <-results, <-results; (one == nil) == (other == nil) {
+		t.Errorf("one record answers two questions: %v, %v", one, other)
 	}
 }
 
