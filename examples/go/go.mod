@@ -1,6 +1,6 @@
 module example.com/orders
 
-go 1.26.0
+go 1.25.0
 
 require sigil.example/go v0.1.0
 
@@ -9,7 +9,7 @@ require (
 	filippo.io/mldsa v1.0.0 // indirect
 	golang.org/x/net v0.57.0 // indirect
 	golang.org/x/sys v0.47.0 // indirect
-	golang.org/x/text v0.44.0 // indirect
+	golang.org/x/text v0.40.0 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260706201446-f0a921348800 // indirect
 	google.golang.org/grpc v1.84.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect

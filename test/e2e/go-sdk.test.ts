@@ -34,6 +34,15 @@ const goProblem = async (): Promise<string | undefined> => {
 
 const missing = await goProblem();
 
+const tracing = join(repository, "examples/go/tracing");
+const tracingProblem = async (): Promise<string | undefined> => {
+  const { exitCode } = await run(["go", "list", "-deps", "-test", "."], { cwd: tracing, env: offline });
+  return exitCode === 0 ? undefined : "skipped: no OpenTelemetry for Go: scripts/services.sh install go_sdk";
+};
+const tracingMissing = missing ?? (await tracingProblem());
+
+const suffix = (problem: string | undefined): string => (problem === undefined ? "" : ` (${problem})`);
+
 const go = async (words: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<string> => {
   const { exitCode, output } = await run(["go", ...words], { cwd: sources, env: { ...offline, ...env } });
   expect(exitCode, `go ${words.join(" ")}\n${output}`).to.equal(0);
@@ -42,7 +51,7 @@ const go = async (words: readonly string[], env: Readonly<Record<string, string>
 
 const pemOf = (key: KeyObject): string => key.export({ format: "pem", type: "pkcs8" }).toString();
 
-describe(`the Go client${missing === undefined ? "" : ` (${missing})`}`, function () {
+describe(`the Go client${suffix(missing)}`, function () {
   this.slow(60_000);
   let home = "";
   let deployment: Deployment;
@@ -195,11 +204,9 @@ describe(`the Go client${missing === undefined ? "" : ` (${missing})`}`, functio
     });
   });
 
-  it("is traced by OpenTelemetry's own handler of gRPC", async function () {
-    const cwd = join(repository, "examples/go/tracing");
-    const found = await run(["go", "list", "-deps", "-test", "."], { cwd, env: offline });
-    if (found.exitCode !== 0) return this.skip();
-    const { exitCode, output } = await run(["go", "test", "-count=1", "."], { cwd, env: offline });
+  it(`is traced by OpenTelemetry's own handler of gRPC${suffix(tracingMissing)}`, async function () {
+    if (tracingMissing !== undefined) return this.skip();
+    const { exitCode, output } = await run(["go", "test", "-count=1", "."], { cwd: tracing, env: offline });
     expect(exitCode, output).to.equal(0);
   });
 });
