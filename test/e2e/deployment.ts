@@ -88,7 +88,8 @@ const serve = async (
   });
   const connections: SigilConnection[] = [];
   const open = (caller: TokenSigner | undefined, options: Partial<ConnectOptions> = {}): SigilConnection => {
-    const defaults = { tls: "insecure", signer: caller, deadlineMs: callDeadlineMs } as const;
+    // One call is one call, so that a test sees what came of it, and no keys but its own.
+    const defaults = { tls: "insecure", signer: caller, deadlineMs: callDeadlineMs, retry: "none" } as const;
     const connection = connect({ target: server.target, ...defaults, ...options });
     connections.push(connection);
     return connection;

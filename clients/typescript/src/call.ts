@@ -12,6 +12,7 @@ import {
 } from "@grpc/grpc-js";
 import type { Writable } from "node:stream";
 import { SigilError } from "./error.ts";
+import type { RetryBudget, RetryOptions } from "./retry/plan.ts";
 import type { TokenSigner } from "./token.ts";
 
 export type CallOptions = {
@@ -33,6 +34,11 @@ export type CallContext = {
   readonly deadlineMs: number;
   /** The largest reply that the channel accepts, in bytes; undefined if unlimited. */
   readonly replyBytesMax: number | undefined;
+  /** When calls that may be repeated are. */
+  readonly retry: Required<RetryOptions> | "none";
+  readonly budget: RetryBudget;
+  /** Aborts when the connection is closed: nothing waits for another call any more. */
+  readonly closed: AbortSignal;
 };
 
 export type UnaryMethod<Request, Response> = (
@@ -72,7 +78,7 @@ const callMetadata = async (context: CallContext, given: CallOptions["metadata"]
 
 const isAborted = (signal: AbortSignal | undefined): boolean => signal?.aborted === true;
 
-const cancelled = (signal: AbortSignal | undefined): SigilError =>
+export const cancelled = (signal: AbortSignal | undefined): SigilError =>
   new SigilError(Code.CANCELLED, "cancelled by the caller", {}, { cause: signal?.reason });
 
 /** @throws SigilError */

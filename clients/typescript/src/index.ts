@@ -4,18 +4,12 @@
  * `identityV1`, `backupV1`, `keyV1`, `moduleV1`, `typeV1` and `rpcV1`.
  */
 export { connect } from "./connect.ts";
-export type {
-  AuditClient,
-  BackupClient,
-  CanonClient,
-  ConnectOptions,
-  KeyClient,
-  ModuleClient,
-  PrincipalClient,
-  SigilConnection,
-  TrustClient,
-  WitnessClient,
-} from "./connect.ts";
+export type { ConnectOptions, SigilConnection } from "./connect.ts";
+export type { AuditClient } from "./services/audit.ts";
+export type { CanonClient, WitnessClient } from "./services/canon.ts";
+export type { BackupClient, KeyClient, ModuleClient, PrincipalClient } from "./services/operation.ts";
+export type { TrustClient } from "./services/trust.ts";
+export type { RetryOptions } from "./retry/plan.ts";
 export type { CallOptions } from "./call.ts";
 export { SigilError } from "./error.ts";
 export type { FieldViolation } from "./error.ts";

@@ -94,7 +94,7 @@ export const findOrigin = async ({ read, server, tls }: Server): Promise<string>
   const named = read("origin");
   if (named !== undefined) return named;
   if (!isThisMachine(server)) return usage(`--origin NAME is needed to sign a token for ${server}`);
-  using connection = connect({ target: server, tls });
+  using connection = connect({ target: server, tls, retry: "none" });
   return (await connection.audit.getCheckpoint({})).origin;
 };
 
@@ -186,7 +186,9 @@ export const withConnection = async <Result>(
 /** @throws usage if a token would leave this machine unprotected. */
 export const openConnection = ({ server, tls }: Server, signer: TokenSigner | undefined): SigilConnection => {
   try {
-    return connect({ target: server, tls, signer, channelOptions: { [reconnectKey]: reconnectMsMax } });
+    const channelOptions = { [reconnectKey]: reconnectMsMax };
+    // A command is one call, and says what came of it: whoever types it decides whether to repeat it.
+    return connect({ target: server, tls, signer, retry: "none", channelOptions });
   } catch (error) {
     return usage(error instanceof Error ? error.message : String(error));
   }

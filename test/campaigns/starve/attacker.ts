@@ -40,7 +40,7 @@ const carryOut = async (order: Order): Promise<string> => {
     token: (level) => signerOf(level).token(),
     as: (level) => {
       const signer = level === "guest" ? {} : { signer: signerOf(level) };
-      const connection = connect({ target, tls: "insecure", deadlineMs: 60_000, ...signer });
+      const connection = connect({ target, tls: "insecure", deadlineMs: 60_000, retry: "none", ...signer });
       connections.push(connection);
       return connection;
     },

@@ -241,7 +241,7 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
   });
   health.set("serving");
   const target = formatAddress(server.address);
-  const connection = connect({ target, tls: "insecure", deadlineMs: 60_000 });
+  const connection = connect({ target, tls: "insecure", deadlineMs: 60_000, retry: "none" });
   return {
     connection,
     target,

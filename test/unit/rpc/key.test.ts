@@ -24,7 +24,7 @@ const serving = async (
   const keys = createKeyService({ ledger, onChange: () => {} });
   await using server = await startFakeServer({ keys, rpc: { identify: async () => root } });
   const channelOptions = { "grpc.max_receive_message_length": shortest };
-  const caller = connect({ target: server.target, tls: "insecure", channelOptions });
+  const caller = connect({ target: server.target, tls: "insecure", retry: "none", channelOptions });
   try {
     await work(caller, server.connection);
   } finally {
