@@ -5,19 +5,23 @@
  *
  * Sources: docs/spec/trust.md §4 and §5, the comments of `CheckResponse`.
  */
+import { askedOf, questionFault, type Asked } from "./asked.ts";
 import { deferred } from "./deferred.ts";
 import { status as Code } from "@grpc/grpc-js";
 import { SigilError } from "./error.ts";
 import type { BatchWriteRecordsResponse, WriteRecordResponse } from "@sigil/proto/sigil/canon/v1/canon";
 import { StepOutcome, type VerifyFrozenChainResponse } from "@sigil/proto/sigil/audit/v1/audit";
 import { Status } from "@sigil/proto/google/rpc/status";
-import type {
-  BatchCheckResponse,
-  BatchCheckResult,
-  CheckResponse,
-  SimulatedDecision,
-  SimulateResponse,
-  StreamChecksResponse,
+import {
+  CheckRequest,
+  type BatchCheckRequest,
+  type BatchCheckResponse,
+  type BatchCheckResult,
+  type CheckResponse,
+  type SimulatedDecision,
+  type SimulateResponse,
+  type StreamChecksRequest,
+  type StreamChecksResponse,
 } from "@sigil/proto/sigil/trust/v1/trust";
 import { Verdict } from "@sigil/proto/sigil/type/v1/type";
 
@@ -86,14 +90,21 @@ const decisionFault = (answer: CheckResponse): string | undefined => {
   return isBelowThreshold(answer) ? "an allow cannot have a score below the threshold" : undefined;
 };
 
-/** Returns the answer, turned into a deny if it is inconsistent. Keeps its audit id, for investigation. */
-export const judgeDecision = (answer: CheckResponse): CheckResponse => {
-  if (decisionFault(answer) === undefined) return answer;
+/** Returns the answer, turned into a deny if there is a fault. Keeps its audit id, for investigation. */
+const denyFor = (fault: string | undefined, answer: CheckResponse): CheckResponse => {
+  if (fault === undefined) return answer;
   answer.verdict = Verdict.VERDICT_DENY;
   answer.allowed = false;
   answer.reason = contradictoryReason;
   return answer;
 };
+
+/** Turned into a deny if it is inconsistent. */
+export const judgeDecision = (answer: CheckResponse): CheckResponse => denyFor(decisionFault(answer), answer);
+
+/** Turned into a deny if it answers another question; a deny stays what it is. */
+export const judgeAnswer = (asked: Asked, answer: CheckResponse): CheckResponse =>
+  answer.verdict === Verdict.VERDICT_DENY ? answer : denyFor(questionFault(asked, answer), answer);
 
 const contradiction = (rule: string): SigilError =>
   new SigilError(Code.INTERNAL, `the reply contradicts itself or the request: ${rule}`, {
@@ -130,6 +141,15 @@ export const judgeResults = (reply: BatchCheckResponse): BatchCheckResponse => {
 export const judgeStreamed = (reply: StreamChecksResponse): StreamChecksResponse => {
   reply.outcome = judgeOutcome(reply.outcome);
   return reply;
+};
+
+/** Each decision of a batch by its own question. @throws SigilError */
+export const judgeBatch = ({ checks }: BatchCheckRequest, { results }: BatchCheckResponse): void => {
+  requireCount(checks.length, results.length);
+  for (const [at, { outcome }] of results.entries()) {
+    const check = checks[at];
+    if (check !== undefined && outcome?.$case === "decision") judgeAnswer(askedOf(check), outcome.value);
+  }
 };
 
 /** @throws SigilError */
@@ -179,35 +199,47 @@ const correlationCharactersMax = 128;
 
 /** Unanswered questions of a stream, by correlation id. Ids may repeat. */
 export class OpenQuestions {
-  readonly #byId = new Map<string, number>();
+  readonly #byId = new Map<string, Asked[]>();
   #count = 0;
   #room = deferred();
   #closed = false;
 
   /** Resolves when the question may be sent, or when the call is over. */
-  async ask({ correlationId }: { readonly correlationId: string }): Promise<void> {
+  async ask({
+    correlationId,
+    check,
+  }: Pick<StreamChecksRequest, "correlationId"> & Partial<StreamChecksRequest>): Promise<void> {
     while (this.#count >= openQuestionsMax && !this.#closed) await this.#room.promise;
     this.#count += 1;
     if (correlationId.length > correlationCharactersMax) return;
-    this.#byId.set(correlationId, (this.#byId.get(correlationId) ?? 0) + 1);
+    const asked = askedOf(check ?? CheckRequest.create());
+    const open = this.#byId.get(correlationId);
+    if (open === undefined) this.#byId.set(correlationId, [asked]);
+    else open.push(asked);
   }
 
   /**
-   * Matches an answer to an open question. An error may also be about a question whose invalid id the server does not
-   * return.
-   * @throws SigilError
+   * Matches an answer to an open question, of several with its id to the first that it may answer. An error may also be
+   * about a question whose invalid id the server does not return.
+   * @returns the question, and the decision judged by it. @throws SigilError
    */
-  answer({ correlationId, outcome }: StreamChecksResponse): void {
-    const open = this.#byId.get(correlationId) ?? 0;
-    if (open === 0 && outcome?.$case === "decision") {
+  answer({ correlationId, outcome }: StreamChecksResponse): Asked | undefined {
+    const open = this.#byId.get(correlationId) ?? [];
+    if (open.length === 0 && outcome?.$case === "decision") {
       throw contradiction("a decision answers a question that was not asked, or was answered before");
     }
-    if (open > 1) this.#byId.set(correlationId, open - 1);
-    else this.#byId.delete(correlationId);
+    const decision = outcome?.$case === "decision" ? outcome.value : undefined;
+    const fits = (each: Asked): boolean =>
+      decision === undefined || questionFault(each, decision) === undefined;
+    const at = Math.max(0, open.findIndex(fits));
+    const [asked] = open.splice(at, 1);
+    if (open.length === 0) this.#byId.delete(correlationId);
     this.#count = Math.max(0, this.#count - 1);
     if (this.#count === 0) this.#byId.clear();
     this.#room.resolve();
     this.#room = deferred();
+    if (asked !== undefined && decision !== undefined) judgeAnswer(asked, decision);
+    return asked;
   }
 
   /** The call is over: releases waiters. */

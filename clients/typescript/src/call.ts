@@ -61,16 +61,78 @@ export const hasOwnToken = ({ metadata }: CallOptions): boolean =>
     ? metadata.get(authorizationKey).length > 0
     : Object.keys(metadata ?? {}).some((name) => name.toLowerCase() === authorizationKey);
 
-const callMetadata = async (context: CallContext, given: CallOptions["metadata"]): Promise<Metadata> => {
+/** grpc-js's own error names the value, which may be a secret. */
+const setMetadata = (metadata: Metadata, key: string, value: string): void => {
+  try {
+    metadata.set(key, value);
+  } catch {
+    throw new TypeError(`metadata "${key}" cannot be sent: its name or its value is no header's`);
+  }
+};
+
+const noToken = (rule: string, options?: ErrorOptions): SigilError =>
+  new SigilError(Code.UNAUTHENTICATED, rule, { reason: "TOKEN_SOURCE_FAILED" }, options);
+
+/** What a header may hold. The token itself stands in no error. */
+const tokenText = /^[\x21-\x7e]+$/;
+
+const requireToken = (token: unknown): string =>
+  typeof token === "string" && tokenText.test(token)
+    ? token
+    : fail(noToken("the source of tokens gave no token"));
+
+const fail = (error: SigilError): never => {
+  throw error;
+};
+
+/** A source that never answers ends with the call that waits for it. */
+const awaitToken = async (
+  pending: Promise<unknown>,
+  deadlineMs: number | undefined,
+  signal: AbortSignal | undefined,
+): Promise<unknown> => {
+  const { promise: stopped, reject } = deferred<never>();
+  const abort = (): void => reject(cancelled(signal));
+  signal?.addEventListener("abort", abort, { once: true });
+  const late = (): void =>
+    reject(new SigilError(Code.DEADLINE_EXCEEDED, "the source of tokens did not answer in time"));
+  const timer = deadlineMs === undefined ? undefined : setTimeout(late, deadlineMs);
+  try {
+    return await Promise.race([pending, stopped]);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", abort);
+  }
+};
+
+/** @throws SigilError: UNAUTHENTICATED if the source fails, CANCELLED by the signal, DEADLINE_EXCEEDED if late. */
+const takeToken = async (
+  signer: TokenSigner,
+  deadlineMs: number | undefined,
+  signal: AbortSignal | undefined,
+): Promise<string> => {
+  try {
+    const token: unknown = signer.token();
+    // Most sources have the token at hand, and then nothing is waited for.
+    return requireToken(token instanceof Promise ? await awaitToken(token, deadlineMs, signal) : await token);
+  } catch (error) {
+    throw error instanceof SigilError ? error : noToken("the source of tokens failed", { cause: error });
+  }
+};
+
+const callMetadata = async (
+  context: CallContext,
+  { metadata: given, deadlineMs, signal }: CallOptions,
+): Promise<Metadata> => {
   const metadata = given instanceof Metadata ? given.clone() : new Metadata();
   if (!(given instanceof Metadata)) {
-    for (const [key, value] of Object.entries(given ?? {})) metadata.set(key, value);
+    for (const [key, value] of Object.entries(given ?? {})) setMetadata(metadata, key, value);
   }
   if (context.replyBytesMax !== undefined && metadata.get(replyBytesKey).length === 0) {
     metadata.set(replyBytesKey, String(context.replyBytesMax));
   }
   if (context.signer !== undefined && metadata.get(authorizationKey).length === 0) {
-    metadata.set(authorizationKey, `Bearer ${await context.signer.token()}`);
+    metadata.set(authorizationKey, `Bearer ${await takeToken(context.signer, deadlineMs, signal)}`);
   }
   if (!context.mayAuthorize && metadata.get(authorizationKey).length > 0) throw new TypeError(tokenRefusal);
   return metadata;
@@ -86,12 +148,12 @@ export const callUnary = async <Request, Response>(
   method: UnaryMethod<Request, Response>,
   request: Request,
   context: CallContext,
-  { signal, metadata: given, deadlineMs, onTrailers }: CallOptions = {},
+  { signal, metadata: given, deadlineMs = context.deadlineMs, onTrailers }: CallOptions = {},
 ): Promise<Response> => {
   if (isAborted(signal)) throw cancelled(signal);
-  const metadata = await callMetadata(context, given);
+  const options = { deadline: Date.now() + deadlineMs };
+  const metadata = await callMetadata(context, { metadata: given, deadlineMs, signal });
   const { promise, resolve, reject } = deferred<Response>();
-  const options = { deadline: Date.now() + (deadlineMs ?? context.deadlineMs) };
   const call = method(request, metadata, options, (error, response) => {
     if (error === null) resolve(response);
     else reject(isAborted(signal) ? cancelled(signal) : SigilError.from(error));
@@ -156,7 +218,7 @@ export async function* callDuplex<Request, Response>(
   { signal, metadata: given, deadlineMs }: CallOptions = {},
 ): AsyncGenerator<Response, void, undefined> {
   if (isAborted(signal)) throw cancelled(signal);
-  const metadata = await callMetadata(context, given);
+  const metadata = await callMetadata(context, { metadata: given, deadlineMs, signal });
   const call = method(metadata, deadlineMs === undefined ? {} : { deadline: Date.now() + deadlineMs });
   // Handles a status that arrives after the loop was left.
   call.on("error", () => {});
@@ -203,7 +265,7 @@ export async function* callServerStream<Request, Response>(
   { signal, metadata: given, deadlineMs, onTrailers }: CallOptions = {},
 ): AsyncGenerator<Response, void, undefined> {
   if (isAborted(signal)) throw cancelled(signal);
-  const metadata = await callMetadata(context, given);
+  const metadata = await callMetadata(context, { metadata: given, deadlineMs, signal });
   const options = deadlineMs === undefined ? {} : { deadline: Date.now() + deadlineMs };
   const call = method(request, metadata, options);
   // Handles a status that arrives after the loop was left.
@@ -243,7 +305,7 @@ export const callClientStream = async <Request, Response>(
   { signal, metadata: given, deadlineMs }: CallOptions = {},
 ): Promise<Response> => {
   if (isAborted(signal)) throw cancelled(signal);
-  const metadata = await callMetadata(context, given);
+  const metadata = await callMetadata(context, { metadata: given, deadlineMs, signal });
   const { promise, resolve, reject } = deferred<Response>();
   const options = { deadline: Date.now() + (deadlineMs ?? context.deadlineMs) };
   let isOver = false;

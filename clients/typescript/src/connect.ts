@@ -9,6 +9,8 @@ import * as principal from "@sigil/proto/sigil/identity/v1/principal";
 import * as key from "@sigil/proto/sigil/key/v1/key";
 import * as module from "@sigil/proto/sigil/module/v1/module";
 import type * as trust from "@sigil/proto/sigil/trust/v1/trust";
+import { checkBy, requireBy, type Check } from "./guard/question.ts";
+import { guardBy, type Guard } from "./guard/rule.ts";
 import { healthMethod, type ServingStatus } from "./health.ts";
 import { JudgedAuditClient, JudgedTrustClient } from "./judged-stub.ts";
 import { channelCredentials, isLoopback, nameOptions, proxyOptions, type TlsOptions } from "./target.ts";
@@ -56,6 +58,18 @@ export type ConnectOptions = {
 };
 
 export type SigilConnection = Disposable & {
+  /**
+   * Resolves only when the answer is an honest ALLOW. What comes after it is allowed.
+   * @throws DeniedError for every other answer and for every failure.
+   */
+  readonly require: Check;
+  /**
+   * The decision, whatever it is: act on its `allowed`. An object is true as a condition, a deny too, so use `require`
+   * where you can. @throws SigilError when there is no decision, which is a deny.
+   */
+  readonly check: Check;
+  /** A function with `require` before it, each time. @throws TypeError at the start, without an action or a target. */
+  readonly guard: Guard;
   readonly trust: TrustClient;
   readonly audit: AuditClient;
   readonly canon: CanonClient;
@@ -151,8 +165,14 @@ export const connect = (options: ConnectOptions): SigilConnection => {
     closing.abort();
     trustStub.close();
   };
+  const deciding = trustClient(stubs.trust, context, remembering);
+  const check = checkBy(deciding);
+  const asked = requireBy(check);
   return {
-    trust: trustClient(stubs.trust, context, remembering),
+    require: asked,
+    check,
+    guard: guardBy({ require: asked }),
+    trust: deciding,
     audit: auditClient(stubs.audit, context),
     canon: canonClient(stubs.canon, context),
     witness: witnessClient(stubs.witness, context),

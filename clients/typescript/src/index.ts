@@ -11,6 +11,10 @@ export type { BackupClient, KeyClient, ModuleClient, PrincipalClient } from "./s
 export type { TrustClient } from "./services/trust.ts";
 export type { RetryOptions } from "./retry/plan.ts";
 export type { CallOptions } from "./call.ts";
+export { Decision } from "./guard/decision.ts";
+export { DeniedError } from "./guard/denied.ts";
+export type { Check, Question } from "./guard/question.ts";
+export type { Guard, Guarding, Part, Rule } from "./guard/rule.ts";
 export { SigilError } from "./error.ts";
 export type { FieldViolation } from "./error.ts";
 export type { ServingStatus } from "./health.ts";

@@ -255,11 +255,11 @@ describe("connect", () => {
     expect(server.seen.metadata[0]?.get("authorization")).to.deep.equal(["Bearer t"]);
     const broken = { token: () => Promise.reject(new Error("no key")) };
     using sigil = connect({ target: server.target, tls: "insecure", signer: broken });
-    let message = "";
-    await sigil.trust.check({}).catch((error: Error) => {
-      message = error.message;
-    });
-    expect(message).to.contain("no key");
+    const error = await sigil.trust.check({}).catch((thrown: unknown) => thrown);
+    expect(error).to.be.instanceOf(SigilError).and.include({ reason: "TOKEN_SOURCE_FAILED" });
+    expect((error as SigilError).cause)
+      .to.be.an("error")
+      .with.property("message", "no key");
   });
 });
 

@@ -15,7 +15,7 @@ describe("the client's README", () => {
     const all = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code);
     // What takes a ledger runs in test/e2e/keys.test.ts.
     const snippets = all.filter((code) => code !== undefined && !/walkKeys|verifyDecision/.test(code));
-    expect(snippets).to.have.length(3);
+    expect(snippets).to.have.length(4);
     // Inside the repository, so that the package is found by its name.
     const directory = await mkdtemp(join(import.meta.dirname, ".readme-"));
     await using server = await startServer();
@@ -32,12 +32,13 @@ describe("the client's README", () => {
       // The test's server decides but keeps no proofs.
       expect(lines).to.deep.equal([
         ["UNIMPLEMENTED", "", undefined],
+        ["refunded 7"],
         ["1", true],
         [1n, '{"soup":"leek","plates":40}'],
         [1n],
         [2n],
       ]);
-      expect(server.seen.metadata).to.have.length(4);
+      expect(server.seen.metadata).to.have.length(5);
     } finally {
       Reflect.deleteProperty(globalThis, Symbol.for("sigil.readme"));
       await rm(directory, { recursive: true });

@@ -132,11 +132,12 @@ export const startServer = async (
 ): Promise<TestServer> => {
   const seen: Seen = { metadata: [], streamed: 0, cancelled: 0 };
   const trust: UntypedServiceImplementation = {
-    check: (call: { metadata: Metadata; request: { action: string } }, answer: Function) => {
+    check: (call: { metadata: Metadata; request: { action: string; subject: string } }, answer: Function) => {
       seen.metadata.push(call.metadata);
       const trailers = new Metadata();
       trailers.set("x-request-id", "r-1");
-      answer(null, decisionFor(call.request.action), trailers);
+      const { action, subject } = call.request;
+      answer(null, { ...decisionFor(action), subject }, trailers);
     },
     streamChecks: echo(seen),
     ...behaviour,

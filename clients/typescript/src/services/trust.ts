@@ -1,6 +1,7 @@
 /** Decisions, by calls that check each answer and remember its number. */
 import * as trust from "@sigil/proto/sigil/trust/v1/trust";
-import { OpenQuestions, requireCount, requireSimulation } from "../answer.ts";
+import { judgeAnswer, judgeBatch, OpenQuestions, requireSimulation } from "../answer.ts";
+import { askedOf } from "../asked.ts";
 import { callDuplex, hasOwnToken, type CallContext, type CallOptions } from "../call.ts";
 import type { Remembering } from "../remember.ts";
 import { StreamNumbers } from "../stream-numbers.ts";
@@ -81,13 +82,17 @@ export const trustClient = (
   context: CallContext,
   remembering: Remembering | undefined,
 ): TrustClient => ({
-  check: remembered(remembering, keyed(context, trust.CheckRequest, stub.check.bind(stub)), (decision) => [
-    decision,
-  ]),
+  check: remembered(
+    remembering,
+    keyed(context, trust.CheckRequest, stub.check.bind(stub), {
+      after: (request, decision) => judgeAnswer(askedOf(request), decision),
+    }),
+    (decision) => [decision],
+  ),
   batchCheck: remembered(
     remembering,
     keyed(context, trust.BatchCheckRequest, stub.batchCheck.bind(stub), {
-      after: ({ checks }, { results }) => requireCount(checks.length, results.length),
+      after: judgeBatch,
     }),
     decisionsOf,
   ),
