@@ -153,7 +153,7 @@ export const judgeBatch = ({ checks }: BatchCheckRequest, { results }: BatchChec
 };
 
 /** @throws SigilError */
-export const requireCount = (asked: number, answered: number): void => {
+const requireCount = (asked: number, answered: number): void => {
   if (asked !== answered) throw contradiction(`${answered} results for ${asked} items`);
 };
 

@@ -15,7 +15,7 @@ describe("the client's README", () => {
     const all = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code);
     // What takes a ledger runs in test/e2e/keys.test.ts.
     const snippets = all.filter((code) => code !== undefined && !/walkKeys|verifyDecision/.test(code));
-    expect(snippets).to.have.length(4);
+    expect(snippets).to.have.length(5);
     // Inside the repository, so that the package is found by its name.
     const directory = await mkdtemp(join(import.meta.dirname, ".readme-"));
     await using server = await startServer();

@@ -31,7 +31,7 @@ const isText = (value: unknown): value is string => typeof value === "string" &&
  * question about the caller.
  * @throws SigilError INVALID_ARGUMENT naming the field.
  */
-export const requireQuestion = (question: Question): void => {
+const requireQuestion = (question: Question): void => {
   if (!isText(question.action)) refuse("action", "must be given");
   if (!isText(question.target)) refuse("target", "must be given");
   if (Object.hasOwn(question, "subject") && !isText(question.subject))

@@ -2,7 +2,9 @@
  * What a guard asks before it lets something happen: an action and a target, fixed or taken from what is about to
  * happen. Middleware, interceptors and guarded functions are this rule in different clothes.
  */
+import { status as Code } from "@grpc/grpc-js";
 import type { CallOptions } from "../call.ts";
+import { SigilError } from "../error.ts";
 import type { Decision } from "./decision.ts";
 import { DeniedError } from "./denied.ts";
 import type { Check, Question } from "./question.ts";
@@ -34,6 +36,8 @@ export type Asking<Args extends readonly unknown[]> = (
 
 const isAllow = (decision: unknown): boolean =>
   typeof decision === "object" && decision !== null && "allowed" in decision && decision.allowed === true;
+
+const incomplete = { reason: "QUESTION_INCOMPLETE" } as const;
 
 const parts = ["action", "target", "subject", "session"] as const;
 
@@ -69,6 +73,15 @@ const questionOf = async <Args extends readonly unknown[]>(
   };
 };
 
+/** @throws SigilError INVALID_ARGUMENT: there is no question, and so nobody may. */
+const askable = async <Args extends readonly unknown[]>(rule: Rule<Args>, args: Args): Promise<Question> => {
+  try {
+    return await questionOf(rule, args);
+  } catch (cause) {
+    throw new SigilError(Code.INVALID_ARGUMENT, "the guard has no question", incomplete, { cause });
+  }
+};
+
 /**
  * @throws TypeError at the start, before anything is guarded: without an action or a target, with a part that is
  * neither text nor function, or with nobody to ask.
@@ -94,7 +107,7 @@ export const parseRule = <Args extends readonly unknown[]>(
   const fixed = { ...rule };
   return async (args, options) => {
     try {
-      const decision = await guarding.require(await questionOf(fixed, args), options);
+      const decision = await guarding.require(await askable(fixed, args), options);
       // Whatever was passed as a connection: what it resolves with counts, not that it resolves.
       if (!isAllow(decision)) throw new TypeError("what was asked gave no decision");
       return decision;

@@ -33,7 +33,7 @@ export type RuleContext = {
   readonly report: (problem: { readonly node: Node; readonly messageId: string }) => void;
 };
 
-export const isNode = (value: unknown): value is Node =>
+const isNode = (value: unknown): value is Node =>
   typeof value === "object" && value !== null && "type" in value && typeof value.type === "string";
 
 /** The node in a field. */
