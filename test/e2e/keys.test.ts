@@ -8,6 +8,7 @@ import {
   KeyRole,
   KeyState,
   ProofError,
+  readEvidence,
   walkKeys,
   type KeyWalk,
   type RecordEvidence,
@@ -210,14 +211,18 @@ describe("keys of a deployment that serves", function () {
     const { auditId } = await sigil.trust.check({ action: "write", target: "user/notes" });
     const readme = await readFile(join(import.meta.dirname, "../../clients/typescript/README.md"), "utf8");
     const snippets = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code ?? "");
-    const verifying = snippets.filter((code) => /walkKeys|verifyDecision/.test(code));
-    expect(verifying).to.have.length(2);
+    const verifying = snippets.filter((code) => /walkKeys|verifyDecision|verify\(file/.test(code));
+    expect(verifying).to.have.length(4);
     const lines: unknown[][] = [];
     const console = { log: (...words: unknown[]) => lines.push(words) };
     const name = Symbol.for("sigil.readme");
     Reflect.set(globalThis, name, {
       sigil,
       auditId,
+      target: served.server.target,
+      tls: "insecure",
+      signer: deployment.signer("operator"),
+      file: await readEvidence(served.as("observer"), { auditId }),
       genesisHash: fromHex(await genesisOf(deployment)),
       console,
     });
@@ -225,15 +230,21 @@ describe("keys of a deployment that serves", function () {
     const directory = await mkdtemp(join(import.meta.dirname, ".readme-"));
     try {
       const given =
-        'const { sigil, auditId, genesisHash, console } = globalThis[Symbol.for("sigil.readme")];';
+        'const { sigil, auditId, target, tls, signer, file, genesisHash, console } = globalThis[Symbol.for("sigil.readme")];';
       await writeFile(join(directory, "snippet.ts"), `${given}\n${verifying.join("\n")}`);
       await import(pathToFileURL(join(directory, "snippet.ts")).href);
     } finally {
       Reflect.deleteProperty(globalThis, name);
       await rm(directory, { recursive: true });
     }
-    // The last snippet asks for one decision more.
-    expect(lines).to.deep.equal([[auditId, "active"], [served.server.ledger.reader.size - 1n], [true]]);
+    // The snippets ask for two decisions more.
+    expect(lines).to.deep.equal([
+      [auditId, "active"],
+      [served.server.ledger.reader.size - 2n],
+      ["SCORE_AT_OR_ABOVE_THRESHOLD"],
+      [auditId],
+      [true],
+    ]);
   });
 
   it("lists each key with its positions and state, and logs and counts what was done to them", async () => {

@@ -262,6 +262,22 @@ describe("a guarded HTTP service", () => {
     });
   }
 
+  it("never goes on when the guard itself fails, with an error in hand or without", async () => {
+    let gone = 0;
+    let destroyed = (): void => {};
+    const isDestroyed = new Promise<void>((resolve) => (destroyed = resolve));
+    const response = {
+      once: () => {
+        throw new Error("no such event");
+      },
+      destroy: () => destroyed(),
+    };
+    const guard = forExpress.guard(served.as("operator"), { action: "write", target: "user/notes" });
+    guard({}, response as never, () => void (gone += 1));
+    await isDestroyed;
+    expect(gone).to.equal(0);
+  });
+
   it("does not start without an action or a target", () => {
     const sigil = served.as("operator");
     const whole = { action: "write", target: "user/notes" };

@@ -6,21 +6,18 @@
  * Sources: docs/spec/trust.md §4 and §5, the comments of `CheckResponse`.
  */
 import { askedOf, questionFault, type Asked } from "./asked.ts";
-import { deferred } from "./deferred.ts";
 import { status as Code } from "@grpc/grpc-js";
 import { SigilError } from "./error.ts";
 import type { BatchWriteRecordsResponse, WriteRecordResponse } from "@sigil/proto/sigil/canon/v1/canon";
 import { StepOutcome, type VerifyFrozenChainResponse } from "@sigil/proto/sigil/audit/v1/audit";
 import { Status } from "@sigil/proto/google/rpc/status";
 import {
-  CheckRequest,
   type BatchCheckRequest,
   type BatchCheckResponse,
   type BatchCheckResult,
   type CheckResponse,
   type SimulatedDecision,
   type SimulateResponse,
-  type StreamChecksRequest,
   type StreamChecksResponse,
 } from "@sigil/proto/sigil/trust/v1/trust";
 import { Verdict } from "@sigil/proto/sigil/type/v1/type";
@@ -106,7 +103,7 @@ export const judgeDecision = (answer: CheckResponse): CheckResponse => denyFor(d
 export const judgeAnswer = (asked: Asked, answer: CheckResponse): CheckResponse =>
   answer.verdict === Verdict.VERDICT_DENY ? answer : denyFor(questionFault(asked, answer), answer);
 
-const contradiction = (rule: string): SigilError =>
+export const contradiction = (rule: string): SigilError =>
   new SigilError(Code.INTERNAL, `the reply contradicts itself or the request: ${rule}`, {
     reason: contradictoryReason,
   });
@@ -191,60 +188,3 @@ export const requireAllWritten = (ids: readonly string[], { results }: BatchWrit
   requireCount(ids.length, results.length);
   for (const [at, result] of results.entries()) requireWritten(ids[at] ?? "", result);
 };
-
-/** Maximum unanswered questions; a correct server applies backpressure long before. */
-const openQuestionsMax = 65_536;
-/** Maximum length of a correlation id that the server returns. */
-const correlationCharactersMax = 128;
-
-/** Unanswered questions of a stream, by correlation id. Ids may repeat. */
-export class OpenQuestions {
-  readonly #byId = new Map<string, Asked[]>();
-  #count = 0;
-  #room = deferred();
-  #closed = false;
-
-  /** Resolves when the question may be sent, or when the call is over. */
-  async ask({
-    correlationId,
-    check,
-  }: Pick<StreamChecksRequest, "correlationId"> & Partial<StreamChecksRequest>): Promise<void> {
-    while (this.#count >= openQuestionsMax && !this.#closed) await this.#room.promise;
-    this.#count += 1;
-    if (correlationId.length > correlationCharactersMax) return;
-    const asked = askedOf(check ?? CheckRequest.create());
-    const open = this.#byId.get(correlationId);
-    if (open === undefined) this.#byId.set(correlationId, [asked]);
-    else open.push(asked);
-  }
-
-  /**
-   * Matches an answer to an open question, of several with its id to the first that it may answer. An error may also be
-   * about a question whose invalid id the server does not return.
-   * @returns the question, and the decision judged by it. @throws SigilError
-   */
-  answer({ correlationId, outcome }: StreamChecksResponse): Asked | undefined {
-    const open = this.#byId.get(correlationId) ?? [];
-    if (open.length === 0 && outcome?.$case === "decision") {
-      throw contradiction("a decision answers a question that was not asked, or was answered before");
-    }
-    const decision = outcome?.$case === "decision" ? outcome.value : undefined;
-    const fits = (each: Asked): boolean =>
-      decision === undefined || questionFault(each, decision) === undefined;
-    const at = Math.max(0, open.findIndex(fits));
-    const [asked] = open.splice(at, 1);
-    if (open.length === 0) this.#byId.delete(correlationId);
-    this.#count = Math.max(0, this.#count - 1);
-    if (this.#count === 0) this.#byId.clear();
-    this.#room.resolve();
-    this.#room = deferred();
-    if (asked !== undefined && decision !== undefined) judgeAnswer(asked, decision);
-    return asked;
-  }
-
-  /** The call is over: releases waiters. */
-  close(): void {
-    this.#closed = true;
-    this.#room.resolve();
-  }
-}

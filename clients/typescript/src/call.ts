@@ -85,17 +85,20 @@ const fail = (error: SigilError): never => {
   throw error;
 };
 
-/** A source that never answers ends with the call that waits for it. */
-const awaitToken = async (
-  pending: Promise<unknown>,
+/** Gives up a promise at a deadline or by a signal. @throws SigilError DEADLINE_EXCEEDED with the rule, CANCELLED. */
+export const within = async <Result>(
+  pending: Promise<Result>,
+  rule: string,
   deadlineMs: number | undefined,
   signal: AbortSignal | undefined,
-): Promise<unknown> => {
+): Promise<Result> => {
+  // Whoever gave up does not hear how it ended.
+  pending.catch(() => {});
+  if (isAborted(signal)) throw cancelled(signal);
   const { promise: stopped, reject } = deferred<never>();
   const abort = (): void => reject(cancelled(signal));
   signal?.addEventListener("abort", abort, { once: true });
-  const late = (): void =>
-    reject(new SigilError(Code.DEADLINE_EXCEEDED, "the source of tokens did not answer in time"));
+  const late = (): void => reject(new SigilError(Code.DEADLINE_EXCEEDED, rule));
   const timer = deadlineMs === undefined ? undefined : setTimeout(late, deadlineMs);
   try {
     return await Promise.race([pending, stopped]);
@@ -114,7 +117,10 @@ const takeToken = async (
   try {
     const token: unknown = signer.token();
     // Most sources have the token at hand, and then nothing is waited for.
-    return requireToken(token instanceof Promise ? await awaitToken(token, deadlineMs, signal) : await token);
+    const late = "the source of tokens did not answer in time";
+    return requireToken(
+      token instanceof Promise ? await within(token, late, deadlineMs, signal) : await token,
+    );
   } catch (error) {
     throw error instanceof SigilError ? error : noToken("the source of tokens failed", { cause: error });
   }

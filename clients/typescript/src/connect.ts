@@ -30,6 +30,8 @@ import {
 } from "./services/operation.ts";
 import { trustClient, type TrustClient } from "./services/trust.ts";
 import type { TokenSigner } from "./token.ts";
+import { parseGenesisHash, type Genesis } from "./verify/genesis.ts";
+import { DecisionProver } from "./verify/prover.ts";
 
 export type ConnectOptions = {
   /** `host:port`, or any other gRPC name. */
@@ -53,6 +55,11 @@ export type ConnectOptions = {
    * `authorization` of their own are another caller's, and are left out.
    */
   readonly remember?: RememberOptions | undefined;
+  /**
+   * Hand on decisions only once they are proved from the hash of the genesis record, which `sigil init` printed: each
+   * check, batch and stream asks for an inclusion proof and verifies it. Without a proof there is an error.
+   */
+  readonly verifyDecisions?: { readonly genesis: Genesis } | undefined;
   /** Further channel options of grpc-js. */
   readonly channelOptions?: ChannelOptions;
 };
@@ -128,6 +135,7 @@ export const connect = (options: ConnectOptions): SigilConnection => {
   const { target, tls = {}, signer, deadlineMs = deadlineMsDefault } = options;
   const mayAuthorize = tls !== "insecure" || options.insecureTokens === "send" || isLoopback(target);
   if (signer !== undefined && !mayAuthorize) throw new TypeError(tokenRefusal);
+  const genesis = options.verifyDecisions && parseGenesisHash(options.verifyDecisions.genesis);
   const channelOptions = {
     ...ownConnection,
     ...reconnecting,
@@ -165,7 +173,9 @@ export const connect = (options: ConnectOptions): SigilConnection => {
     closing.abort();
     trustStub.close();
   };
-  const deciding = trustClient(stubs.trust, context, remembering);
+  const keys = keyClient(stubs.keys, context);
+  const prover = genesis && new DecisionProver({ keys }, genesis, context);
+  const deciding = trustClient(stubs.trust, context, { remembering, prover });
   const check = checkBy(deciding);
   const asked = requireBy(check);
   return {
@@ -177,7 +187,7 @@ export const connect = (options: ConnectOptions): SigilConnection => {
     canon: canonClient(stubs.canon, context),
     witness: witnessClient(stubs.witness, context),
     principals: principalClient(stubs.principals, context),
-    keys: keyClient(stubs.keys, context),
+    keys,
     modules: moduleClient(stubs.modules, context),
     backup: backupClient(stubs.backup, context),
     health: async (service = "", callOptions) =>

@@ -3,7 +3,7 @@ import type { GetEvidenceRequest } from "@sigil/proto/sigil/audit/v1/audit";
 import { concatBytes } from "@sigil/core/bytes";
 import { evidenceBytesMax } from "@sigil/core/limits";
 import type { CallOptions } from "./call.ts";
-import type { SigilConnection } from "./connect.ts";
+import type { AuditClient } from "./services/audit.ts";
 import { ProofError } from "./walk.ts";
 
 /**
@@ -11,7 +11,7 @@ import { ProofError } from "./walk.ts";
  * @returns the file, not verified. @throws SigilError; ProofError if it is longer than such a file may be.
  */
 export const readEvidence = async (
-  { audit }: Pick<SigilConnection, "audit">,
+  { audit }: { readonly audit: AuditClient },
   request: Partial<GetEvidenceRequest>,
   options: CallOptions = {},
 ): Promise<Uint8Array> => {

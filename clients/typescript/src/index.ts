@@ -27,6 +27,9 @@ export type { CallerNumber, NumberGap, NumberStore, RememberOptions } from "./re
 export { fileNumbers, readNumberFile } from "./number-file.ts";
 export type { NumberedCaller, RememberedNumber } from "./number-file.ts";
 export { readEvidence } from "./evidence.ts";
+export { verify } from "./verify/verify.ts";
+export type { RecordToVerify, Trust, VerifiedEvidence } from "./verify/verify.ts";
+export type { Genesis } from "./verify/genesis.ts";
 export { verifyDecision, type DecisionToVerify } from "./proven-decision.ts";
 export { ForkError, KeyWalk, ProofError, walkKeys } from "./walk.ts";
 export type {

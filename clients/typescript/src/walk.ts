@@ -3,7 +3,7 @@
  * are those of docs/spec/keys.md and docs/spec/ledger.md, with the same code as the server.
  */
 import type { CallOptions } from "./call.ts";
-import type { SigilConnection } from "./connect.ts";
+import type { KeyClient } from "./services/operation.ts";
 import { checkpointSigner, keyState, type KeyRing, verifyForeign } from "@sigil/core/keys";
 import {
   parseCheckpoint,
@@ -292,7 +292,7 @@ export class KeyWalk {
  * @throws ProofError if they do not verify, SigilError if the call fails.
  */
 export const walkKeys = async (
-  { keys }: Pick<SigilConnection, "keys">,
+  { keys }: { readonly keys: KeyClient },
   genesis: Uint8Array,
   options: CallOptions = {},
 ): Promise<KeyWalk> => {

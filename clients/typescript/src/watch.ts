@@ -4,7 +4,8 @@
  * shows what was left out. Nothing is handed on before it is verified. Source: docs/spec/feed.md §4.
  */
 import type { CallOptions } from "./call.ts";
-import type { SigilConnection } from "./connect.ts";
+import type { CanonClient } from "./services/canon.ts";
+import type { KeyClient } from "./services/operation.ts";
 import {
   appendLeaves,
   emptyFrontier,
@@ -145,7 +146,7 @@ const openingsOf = (envelope: Uint8Array, disclosures: Uint8Array): Promise<Disc
   });
 
 class VerifiedWatch {
-  readonly #connection: Pick<SigilConnection, "keys">;
+  readonly #connection: { readonly keys: KeyClient };
   readonly #options: VerifiedWatchOptions;
   readonly #rebuilding: Rebuilding | undefined;
   #walk: KeyWalk;
@@ -156,7 +157,7 @@ class VerifiedWatch {
   #next: bigint;
 
   constructor(
-    connection: Pick<SigilConnection, "keys">,
+    connection: { readonly keys: KeyClient },
     walk: KeyWalk,
     options: VerifiedWatchOptions,
     from: bigint,
@@ -276,7 +277,7 @@ const requireSame = ({ checkpoint, size, root }: SignedTree): void => {
  * SigilError when a call fails.
  */
 export async function* watchVerified(
-  connection: Pick<SigilConnection, "canon" | "keys">,
+  connection: { readonly canon: CanonClient; readonly keys: KeyClient },
   request: Partial<WatchRequest>,
   options: VerifiedWatchOptions,
 ): AsyncGenerator<VerifiedEvent, void, undefined> {

@@ -3,7 +3,7 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { status as Code } from "@grpc/grpc-js";
 import { connect, SigilError, StreamChecksResponse } from "@sigil/client";
-import { OpenQuestions } from "../../../clients/typescript/src/answer.ts";
+import { OpenQuestions } from "../../../clients/typescript/src/open-questions.ts";
 import { settle, startServer } from "./server.ts";
 
 const questions = (count: number) =>
@@ -138,7 +138,7 @@ describe("streamChecks", () => {
     const [one, two] = [open.ask(question).then(goOn), open.ask(question).then(goOn)];
     await settle(1);
     expect(gone).to.equal(0);
-    open.answer(StreamChecksResponse.fromPartial(question));
+    await open.answer(StreamChecksResponse.fromPartial(question));
     await Promise.race([one, two]);
     await settle(1);
     expect(gone).to.equal(1);

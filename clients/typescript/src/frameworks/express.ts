@@ -18,6 +18,8 @@ type Response = {
   off(event: "close", listener: () => void): unknown;
 };
 
+type Next = (error?: unknown) => void;
+
 const answer = (response: Response, error: DeniedError): void => {
   const { status, headers, body } = denialOf(error);
   try {
@@ -39,7 +41,7 @@ const answer = (response: Response, error: DeniedError): void => {
 export const guard = <Request extends object>(
   sigil: Guarding,
   options: GuardOptions<[request: Request]>,
-): ((request: Request, response: Response, next: (error?: unknown) => void) => void) => {
+): ((request: Request, response: Response, next: Next) => void) => {
   const asking = parseRule(sigil, options);
   const decide = async (request: Request, response: Response): Promise<boolean> => {
     const left = new AbortController();
@@ -56,7 +58,12 @@ export const guard = <Request extends object>(
       response.off("close", leave);
     }
   };
+  const decideThen = async (request: Request, response: Response, next: Next): Promise<void> => {
+    // Out of this promise: what a handler throws is not a failure of the guard, and goes where it went without one.
+    if (await decide(request, response)) queueMicrotask(() => next());
+  };
   return (request, response, next) => {
-    void decide(request, response).then((isAllowed) => (isAllowed ? next() : undefined), next);
+    // Never `next(error)`: not everything that has this form looks at its argument before it goes on.
+    decideThen(request, response, next).catch(() => void response.destroy());
   };
 };

@@ -1,9 +1,11 @@
 /** Decisions, by calls that check each answer and remember its number. */
 import * as trust from "@sigil/proto/sigil/trust/v1/trust";
-import { judgeAnswer, judgeBatch, OpenQuestions, requireSimulation } from "../answer.ts";
+import { judgeAnswer, judgeBatch, requireSimulation } from "../answer.ts";
+import { OpenQuestions } from "../open-questions.ts";
 import { askedOf } from "../asked.ts";
 import { callDuplex, hasOwnToken, type CallContext, type CallOptions } from "../call.ts";
 import type { Remembering } from "../remember.ts";
+import { DecisionProver } from "../verify/prover.ts";
 import { StreamNumbers } from "../stream-numbers.ts";
 import { completed, keyed, reading, type Streamed, type Unary } from "./method.ts";
 
@@ -19,18 +21,74 @@ export type TrustClient = {
   readonly simulate: Unary<trust.SimulateRequest, trust.SimulateResponse>;
 };
 
+/** What is done with each answer before it is handed on. */
+type Judging = {
+  readonly remembering?: Remembering | undefined;
+  readonly prover?: DecisionProver | undefined;
+};
+
+const provenQuestion = ({ correlationId, check }: trust.StreamChecksRequest): trust.StreamChecksRequest => ({
+  correlationId,
+  check: check && DecisionProver.asking(check),
+});
+
+/** A check whose answer is proved before it is handed on. */
+const provenCheck =
+  (prover: DecisionProver, call: TrustClient["check"]): TrustClient["check"] =>
+  async (request, options) => {
+    await prover.ready(options);
+    const asked = trust.CheckRequest.fromPartial(request);
+    const asking = prover.begin(asked);
+    try {
+      const decision = await call(DecisionProver.asking(asked), options);
+      await prover.verify(asking, { decision }, options?.signal);
+      return decision;
+    } finally {
+      prover.end();
+    }
+  };
+
+/** A batch whose decisions are proved; in place of one that is not there is an error. */
+const provenBatch =
+  (prover: DecisionProver, call: TrustClient["batchCheck"]): TrustClient["batchCheck"] =>
+  async (request, options) => {
+    await prover.ready(options);
+    const { checks, idempotencyKey } = trust.BatchCheckRequest.fromPartial(request);
+    const asking = checks.map((check) => prover.begin(check, idempotencyKey));
+    try {
+      const reply = await call(
+        { checks: checks.map((check) => DecisionProver.asking(check)), idempotencyKey },
+        options,
+      );
+      for (const [at, result] of reply.results.entries()) {
+        const [each, { outcome }] = [asking[at], result];
+        if (each === undefined || outcome?.$case !== "decision") continue;
+        result.outcome = await prover.outcome(
+          each,
+          { decision: outcome.value, shared: reply.sharedProof },
+          outcome,
+        );
+      }
+      return reply;
+    } finally {
+      for (const _ of checks) prover.end();
+    }
+  };
+
 /** Yields answers, checking each against an open question. */
 async function* streamChecks(
   stub: trust.TrustServiceClient,
   requests: Streamed<trust.StreamChecksRequest>,
   context: CallContext,
   options: CallOptions | undefined,
-  remembering: Remembering | undefined,
+  { remembering, prover }: Judging,
 ): AsyncGenerator<trust.StreamChecksResponse, void, undefined> {
-  const open = new OpenQuestions();
+  await prover?.ready(options);
+  const open = new OpenQuestions(prover);
   const numbers = remembering && new StreamNumbers(remembering);
   const asked = async function* (): AsyncGenerator<trust.StreamChecksRequest, void, undefined> {
-    for await (const request of completed<trust.StreamChecksRequest>(trust.StreamChecksRequest, requests)) {
+    for await (const given of completed<trust.StreamChecksRequest>(trust.StreamChecksRequest, requests)) {
+      const request = prover === undefined ? given : provenQuestion(given);
       await open.ask(request);
       await numbers?.ask(request);
       yield request;
@@ -38,10 +96,11 @@ async function* streamChecks(
   };
   try {
     for await (const answer of callDuplex(stub.streamChecks.bind(stub), asked(), context, options)) {
-      open.answer(answer);
+      await open.answer(answer);
       await numbers?.answer(answer);
       yield answer;
     }
+    open.requireAnswered();
   } finally {
     open.close();
     numbers?.close();
@@ -80,26 +139,31 @@ const decisionsOf = ({ results }: trust.BatchCheckResponse): readonly trust.Chec
 export const trustClient = (
   stub: trust.TrustServiceClient,
   context: CallContext,
-  remembering: Remembering | undefined,
-): TrustClient => ({
-  check: remembered(
-    remembering,
-    keyed(context, trust.CheckRequest, stub.check.bind(stub), {
-      after: (request, decision) => judgeAnswer(askedOf(request), decision),
+  { remembering, prover }: Judging,
+): TrustClient => {
+  const check = keyed(context, trust.CheckRequest, stub.check.bind(stub), {
+    after: (request, decision) => judgeAnswer(askedOf(request), decision),
+  });
+  const batchCheck = keyed(context, trust.BatchCheckRequest, stub.batchCheck.bind(stub), {
+    after: judgeBatch,
+  });
+  return {
+    check: remembered(remembering, prover === undefined ? check : provenCheck(prover, check), (decision) => [
+      decision,
+    ]),
+    batchCheck: remembered(
+      remembering,
+      prover === undefined ? batchCheck : provenBatch(prover, batchCheck),
+      decisionsOf,
+    ),
+    streamChecks: (requests, options) =>
+      streamChecks(stub, requests, context, options, {
+        remembering: ownNumbers(remembering, options),
+        prover,
+      }),
+    getActiveModel: reading(context, trust.GetActiveModelRequest, stub.getActiveModel.bind(stub)),
+    simulate: reading(context, trust.SimulateRequest, stub.simulate.bind(stub), {
+      after: (_request, response) => requireSimulation(response),
     }),
-    (decision) => [decision],
-  ),
-  batchCheck: remembered(
-    remembering,
-    keyed(context, trust.BatchCheckRequest, stub.batchCheck.bind(stub), {
-      after: judgeBatch,
-    }),
-    decisionsOf,
-  ),
-  streamChecks: (requests, options) =>
-    streamChecks(stub, requests, context, options, ownNumbers(remembering, options)),
-  getActiveModel: reading(context, trust.GetActiveModelRequest, stub.getActiveModel.bind(stub)),
-  simulate: reading(context, trust.SimulateRequest, stub.simulate.bind(stub), {
-    after: (_request, response) => requireSimulation(response),
-  }),
-});
+  };
+};
