@@ -29,7 +29,9 @@ import {
   type PrincipalClient,
 } from "./services/operation.ts";
 import { trustClient, type TrustClient } from "./services/trust.ts";
+import type { Partially } from "./services/method.ts";
 import type { TokenSigner } from "./token.ts";
+import { watchResuming, type WatchOptions } from "./watch/resume.ts";
 import { parseGenesisHash, type Genesis } from "./verify/genesis.ts";
 import { DecisionProver } from "./verify/prover.ts";
 
@@ -75,6 +77,14 @@ export type SigilConnection = Disposable & {
    * where you can. @throws SigilError when there is no decision, which is a deny.
    */
   readonly check: Check;
+  /**
+   * Records as they are committed, each once and in order, going on at the last position when the stream breaks off.
+   * Never ends by itself. @throws SigilError that no repeat would change.
+   */
+  readonly watch: (
+    request: Partially<canon.WatchRequest>,
+    options?: WatchOptions,
+  ) => AsyncGenerator<canon.WatchResponse, void, undefined>;
   /** A function with `require` before it, each time. @throws TypeError at the start, without an action or a target. */
   readonly guard: Guard;
   readonly trust: TrustClient;
@@ -176,15 +186,17 @@ export const connect = (options: ConnectOptions): SigilConnection => {
   const keys = keyClient(stubs.keys, context);
   const prover = genesis && new DecisionProver({ keys }, genesis, context);
   const deciding = trustClient(stubs.trust, context, { remembering, prover });
+  const records = canonClient(stubs.canon, context);
   const check = checkBy(deciding);
   const asked = requireBy(check);
   return {
     require: asked,
     check,
     guard: guardBy({ require: asked }),
+    watch: (request, given = {}) => watchResuming(records, request, given, closing.signal),
     trust: deciding,
     audit: auditClient(stubs.audit, context),
-    canon: canonClient(stubs.canon, context),
+    canon: records,
     witness: witnessClient(stubs.witness, context),
     principals: principalClient(stubs.principals, context),
     keys,

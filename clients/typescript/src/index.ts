@@ -42,6 +42,7 @@ export type {
   WalkedKey,
 } from "./walk.ts";
 export { watchVerified } from "./watch.ts";
+export type { WatchOptions } from "./watch/resume.ts";
 export type { RebuiltTree, VerifiedEvent, VerifiedWatchOptions } from "./watch.ts";
 export type { TokenSigner, TokenSignerOptions } from "./token.ts";
 

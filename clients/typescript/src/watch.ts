@@ -36,6 +36,8 @@ import {
   type VerifiedTree,
 } from "./walk.ts";
 
+import { resuming, silenceMsOf, type Resumable, type WatchOptions } from "./watch/resume.ts";
+
 /** A tree whose leaves somebody has read from position 0 on. To be kept with the position that a reader goes on at. */
 export type RebuiltTree = {
   /** As many leaves as were read. */
@@ -54,6 +56,10 @@ export type VerifiedWatchOptions = CallOptions & {
    * Takes a watch of every kind in both spaces of every tenant that begins at `size`: 0 for "from the beginning".
    */
   readonly rebuild?: RebuiltTree;
+  /** When the stream breaks off: "throw", the default, or go on as `sigil.watch` does, over anything that passes. */
+  readonly onBreak?: "throw" | "resume";
+  /** Told why the stream broke off, before it is opened again. */
+  readonly onInterrupted?: WatchOptions["onInterrupted"];
 };
 
 export type VerifiedEvent =
@@ -262,6 +268,8 @@ class VerifiedWatch {
   }
 }
 
+type Watched = { readonly canon: CanonClient; readonly keys: KeyClient };
+
 /** What was kept of a checkpoint is of that checkpoint. @throws ProofError. */
 const requireSame = ({ checkpoint, size, root }: SignedTree): void => {
   const kept = parseCheckpoint(parseNote(checkpoint).text);
@@ -270,18 +278,13 @@ const requireSame = ({ checkpoint, size, root }: SignedTree): void => {
   }
 };
 
-/**
- * The same as `canon.watch`, of which only what was verified comes out. Goes on at `nextPosition`, with the last
- * checkpoint as `known`, when it breaks off.
- * @throws ProofError when something does not hold, ForkError with both checkpoints when the ledger has two pasts;
- * SigilError when a call fails.
- */
-export async function* watchVerified(
-  connection: { readonly canon: CanonClient; readonly keys: KeyClient },
+/** One stream. */
+async function* verifiedOnce(
+  connection: Watched,
   request: Partial<WatchRequest>,
   options: VerifiedWatchOptions,
 ): AsyncGenerator<VerifiedEvent, void, undefined> {
-  const { genesis, known, rebuild, ...call } = options;
+  const { genesis, known, rebuild, onBreak: _, onInterrupted: __, ...call } = options;
   const { signal, metadata } = call;
   const walk = await walkKeys(connection, genesis, { signal, metadata });
   if (known !== undefined) requireSame(known);
@@ -298,3 +301,52 @@ export async function* watchVerified(
   );
   for await (const message of messages) yield await watch.take(message);
 }
+
+/**
+ * Goes on from the last checkpoint that was verified, so that a server whose past differs after the break is found out;
+ * with `rebuild` from the leaves up to there. What was handed on since does not come again.
+ */
+const verifiedResuming = (
+  connection: Watched,
+  request: Partial<WatchRequest>,
+  options: VerifiedWatchOptions,
+): AsyncGenerator<VerifiedEvent, void, undefined> => {
+  let { known, rebuild } = options;
+  let next = rebuild?.size ?? request.fromPosition;
+  const resumable: Resumable<VerifiedEvent> = {
+    open: (signal) =>
+      verifiedOnce(
+        connection,
+        { ...request, ...(next === undefined ? {} : { fromPosition: next }) },
+        { ...options, ...(known && { known }), ...(rebuild && { rebuild }), signal },
+      ),
+    take: (event) => {
+      if (event.kind === "checkpoint") {
+        known = { checkpoint: event.checkpoint, ...event.tree };
+        rebuild = event.rebuilt ?? rebuild;
+      }
+      const { nextPosition } = event;
+      const isNews =
+        next === undefined || nextPosition > next || (event.kind === "checkpoint" && nextPosition === next);
+      if (isNews) next = nextPosition;
+      return isNews;
+    },
+    silenceMs: silenceMsOf(request),
+  };
+  return resuming(resumable, options);
+};
+
+/**
+ * The same as `canon.watch`, of which only what was verified comes out. Goes on at `nextPosition`, with the last
+ * checkpoint as `known`, when it breaks off: by itself with `onBreak: "resume"`.
+ * @throws ProofError when something does not hold, ForkError with both checkpoints when the ledger has two pasts;
+ * SigilError when a call fails.
+ */
+export const watchVerified = (
+  connection: Watched,
+  request: Partial<WatchRequest>,
+  options: VerifiedWatchOptions,
+): AsyncGenerator<VerifiedEvent, void, undefined> =>
+  options.onBreak === "resume"
+    ? verifiedResuming(connection, request, options)
+    : verifiedOnce(connection, request, options);
