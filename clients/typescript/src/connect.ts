@@ -1,5 +1,13 @@
 /** A connection to a Sigil server: one channel, every service, promises. */
 import type { ChannelOptions } from "@grpc/grpc-js";
+import { attestBy, type Attest } from "./attest.ts";
+import {
+  followDecisions,
+  listDecisions,
+  type DecisionQuery,
+  type FollowOptions,
+  type FollowQuery,
+} from "./audit/decisions.ts";
 import { callUnary, tokenRefusal, type CallOptions } from "./call.ts";
 import type * as audit from "@sigil/proto/sigil/audit/v1/audit";
 import * as backup from "@sigil/proto/sigil/backup/v1/backup";
@@ -9,6 +17,7 @@ import * as principal from "@sigil/proto/sigil/identity/v1/principal";
 import * as key from "@sigil/proto/sigil/key/v1/key";
 import * as module from "@sigil/proto/sigil/module/v1/module";
 import type * as trust from "@sigil/proto/sigil/trust/v1/trust";
+import { readEvidence } from "./evidence.ts";
 import { checkBy, requireBy, type Check } from "./guard/question.ts";
 import { guardBy, type Guard } from "./guard/rule.ts";
 import { healthMethod, type ServingStatus } from "./health.ts";
@@ -85,6 +94,23 @@ export type SigilConnection = Disposable & {
     request: Partially<canon.WatchRequest>,
     options?: WatchOptions,
   ) => AsyncGenerator<canon.WatchResponse, void, undefined>;
+  /** Recorded decisions that match, each verified by the server, to the last one. @throws SigilError */
+  readonly decisions: (
+    query?: DecisionQuery,
+    options?: CallOptions,
+  ) => AsyncGenerator<audit.FrozenChain, void, undefined>;
+  /** Recorded decisions as they are made, oldest first, each once. Never ends by itself. @throws SigilError */
+  readonly follow: (
+    query?: FollowQuery,
+    options?: FollowOptions,
+  ) => AsyncGenerator<audit.FrozenChain, void, undefined>;
+  /** A record's evidence file, not verified: `verify` does. @throws SigilError, ProofError */
+  readonly evidence: (
+    request: Partial<audit.GetEvidenceRequest>,
+    options?: CallOptions,
+  ) => Promise<Uint8Array>;
+  /** Signs, on this machine, a witness's statement about a reviewed proposal; sends it. @throws ProofError. */
+  readonly attest: Attest;
   /** A function with `require` before it, each time. @throws TypeError at the start, without an action or a target. */
   readonly guard: Guard;
   readonly trust: TrustClient;
@@ -187,15 +213,20 @@ export const connect = (options: ConnectOptions): SigilConnection => {
   const prover = genesis && new DecisionProver({ keys }, genesis, context);
   const deciding = trustClient(stubs.trust, context, { remembering, prover });
   const records = canonClient(stubs.canon, context);
+  const audits = auditClient(stubs.audit, context);
   const check = checkBy(deciding);
   const asked = requireBy(check);
   return {
     require: asked,
     check,
     guard: guardBy({ require: asked }),
+    decisions: (query = {}, given = {}) => listDecisions(audits, query, given),
+    follow: (query = {}, given = {}) => followDecisions(audits, query, given, closing.signal),
+    evidence: (request, given) => readEvidence({ audit: audits }, request, given),
+    attest: attestBy(records),
     watch: (request, given = {}) => watchResuming(records, request, given, closing.signal),
     trust: deciding,
-    audit: auditClient(stubs.audit, context),
+    audit: audits,
     canon: records,
     witness: witnessClient(stubs.witness, context),
     principals: principalClient(stubs.principals, context),

@@ -27,7 +27,7 @@ const lifetimeSecondsMax = 600;
 /** The deterministic CBOR of a COSE_Key `{1: 1, -1: 6, -2: x}` up to x. Source: RFC 9679 §4, RFC 9053 §7.2. */
 const coseKeyPrefix = Uint8Array.of(0xa3, 0x01, 0x01, 0x20, 0x06, 0x21, 0x58, 0x20);
 
-const rawPublicKey = (key: KeyObject): Uint8Array => {
+export const rawPublicKey = (key: KeyObject): Uint8Array => {
   if (key.asymmetricKeyType !== "ed25519") throw new TypeError("must be an Ed25519 key");
   const spki = (key.type === "private" ? createPublicKey(key) : key).export({ format: "der", type: "spki" });
   return spki.subarray(-32);
@@ -37,7 +37,8 @@ const rawPublicKey = (key: KeyObject): Uint8Array => {
 export const keyThumbprint = (key: KeyObject): string =>
   createHash("sha256").update(coseKeyPrefix).update(rawPublicKey(key)).digest("base64url");
 
-const parsePrivateKey = (key: string | KeyObject): KeyObject => {
+/** @throws TypeError */
+export const parsePrivateKey = (key: string | KeyObject): KeyObject => {
   const parsed = typeof key === "string" ? createPrivateKey(key) : key;
   if (parsed.type !== "private" || parsed.asymmetricKeyType !== "ed25519") {
     throw new TypeError("privateKey must be an Ed25519 private key");

@@ -32,7 +32,7 @@ export const parseRetry = (given: RetryOptions): Required<RetryOptions> => {
 };
 
 /** Whether the same call may succeed later. A full server says when; one that does not, refuses for good. */
-const mayPass = ({ code, retryDelayMs }: Pick<SigilError, "code" | "retryDelayMs">): boolean =>
+export const mayPass = ({ code, retryDelayMs }: Pick<SigilError, "code" | "retryDelayMs">): boolean =>
   code === Code.UNAVAILABLE || (code === Code.RESOURCE_EXHAUSTED && retryDelayMs !== undefined);
 
 /**
