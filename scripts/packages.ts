@@ -2,8 +2,8 @@
  * `npm run packages`: tests the tarballs as users install them. Packs all four, installs the three packages with one
  * command into an empty project outside the repository, and runs the README's example there on every Node version the
  * client supports, by `import` and by `require`, against a server installed from its own tarball without development
- * dependencies; then type-checks the example in each kind of project. Needs the package registry. Exits with 1 on
- * failure; `--keep` keeps the projects.
+ * dependencies; then type-checks the example in each kind of project, imports every path of the client, and has ESLint
+ * refuse a decision as a condition. Needs the package registry. Exits with 1 on failure; `--keep` keeps the projects.
  */
 import { once } from "node:events";
 import { spawn, type ChildProcess } from "node:child_process";
@@ -95,6 +95,84 @@ const readmeExample = async (): Promise<string> => {
   return closed.replace('"billing"', '"operator"').replace('"sigil.example.org"', '"sigil.dev"');
 };
 
+/** Paths of the client besides its own, each with what it exports. None of their frameworks is installed. */
+const paths = {
+  express: "guard",
+  fastify: "guard",
+  grpc: "guard",
+  hono: "guard",
+  lint: "default",
+} as const;
+
+const pathImports = Object.entries(paths).map(
+  ([path, name]) => `import { ${name} as ${path} } from "@sigil/client/${path}";\n`,
+);
+const pathRequires = Object.entries(paths).map(
+  ([path, name]) => `const { ${name}: ${path} } = require("@sigil/client/${path}");\n`,
+);
+const pathUse = `if ([${Object.keys(paths).join(", ")}].some((each) => !each)) throw new Error("a path is empty");
+console.log("paths");
+`;
+
+const runPaths = async (): Promise<void> => {
+  await writeFile(join(project, "paths.mjs"), pathImports.join("") + pathUse);
+  await writeFile(join(project, "paths.cjs"), pathRequires.join("") + pathUse);
+  for (const major of nodeMajors) {
+    for (const file of ["paths.mjs", "paths.cjs"]) {
+      const { exitCode, output } = await run([nodeOf(major), file], { cwd: project });
+      const worked = exitCode === 0 && /^paths$/m.test(output);
+      report(`Node ${major}, every path of the client, ${file}`, { exitCode: worked ? 0 : 1, output });
+    }
+  }
+};
+
+/** A decision as a condition, told by its type alone: nothing in its line names a connection. */
+const misuse = `import { connect, type Decision } from "@sigil/client";
+const gate = connect({ target: "localhost:1", tls: "insecure" });
+const ask = (): Promise<Decision> => gate.check({ action: "read", target: "public/docs" });
+export const misused = async (): Promise<number> => ((await ask()) ? 1 : 2);
+export const used = async (): Promise<number> => ((await ask()).allowed ? 1 : 2);
+`;
+
+const eslintConfig = `import { parser } from "typescript-eslint";
+import sigil from "@sigil/client/lint";
+export default [
+  {
+    files: ["misuse.ts"],
+    languageOptions: { parser, parserOptions: { project: "./tsconfig.misuse.json", tsconfigRootDir: import.meta.dirname } },
+    plugins: { sigil },
+    rules: { "sigil/no-decision-as-condition": "error" },
+  },
+];
+`;
+
+/** The shipped rule with the types of the compiler, as a user of typescript-eslint has it. */
+const runLint = async (): Promise<void> => {
+  await writeFile(join(project, "misuse.ts"), misuse);
+  await writeFile(join(project, "eslint.config.mjs"), eslintConfig);
+  const options = {
+    module: "nodenext",
+    target: "es2023",
+    strict: true,
+    noEmit: true,
+    skipLibCheck: true,
+    types: ["node"],
+  };
+  await writeFile(
+    join(project, "tsconfig.misuse.json"),
+    JSON.stringify({ compilerOptions: options, files: ["misuse.ts"] }),
+  );
+  const eslint = [nodeOf(24), "node_modules/eslint/bin/eslint.js", "--format", "json", "misuse.ts"];
+  const { output } = await run(eslint, { cwd: project });
+  const lines = [...output.matchAll(/"no-decision-as-condition"[^}]*?"line":(\d+)|"line":(\d+)/g)].map(
+    ([, one, other]) => one ?? other,
+  );
+  report("ESLint refuses a decision as a condition, by its type, and nothing else", {
+    exitCode: lines.join() === "4" ? 0 : 1,
+    output,
+  });
+};
+
 const given = `
 const target = process.argv[2] ?? "", tls = "insecure";
 const privateKey = readFileSync(process.argv[3] ?? "", "utf8");
@@ -114,8 +192,9 @@ const asTypeScript = (example: string): string =>
     /^(import .*\n)/,
     `$1import { hashRecord } from "@sigil/core/record";
 import { CheckRequest } from "@sigil/proto/sigil/trust/v1/trust";
-declare const target: string, privateKey: string;
+${pathImports.join("")}declare const target: string, privateKey: string;
 const tls = "insecure";
+export const paths = [${Object.keys(paths).join(", ")}];
 export const used = [hashRecord, CheckRequest.create({ action: "read" })];
 export {};
 `,
@@ -228,6 +307,9 @@ const everything = async (): Promise<void> => {
     ...nodeMajors.map((major) => `node-${major}@npm:node@${major}`),
     ...Object.entries(compilers).map(([name, spec]) => `${name}@${spec}`),
     "@types/node@24",
+    // For ESLint, whose TypeScript is not the newest.
+    "eslint",
+    "typescript-eslint",
   ];
   await must("npm install of Nodes and compilers", install(tools, ["--save-dev"]), project);
   await emptyProject(deployment, "server-of-sigil");
@@ -246,6 +328,8 @@ const everything = async (): Promise<void> => {
   }
   report("the installed server stops when it is told to", { exitCode: server.exitCode ?? 1, output: "" });
   await checkTypes(example);
+  await runPaths();
+  await runLint();
 };
 
 try {
