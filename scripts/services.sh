@@ -9,7 +9,7 @@
 set -euo pipefail
 
 # Names in the order they are installed and started.
-services=(grpcurl go_wasi rust_wasi softhsm go_client python_client go_sdk python_sdk go_verifiers tessera litewitness omniwitness python_verifiers envoy nginx openapi postgres mongo dynamo nats kafka sqs cloudevents)
+services=(grpcurl go_wasi rust_wasi softhsm go_client python_client rust_client go_sdk python_sdk go_verifiers tessera litewitness omniwitness python_verifiers envoy nginx openapi postgres mongo dynamo nats kafka sqs cloudevents)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
@@ -100,6 +100,16 @@ install_python_client() {
 }
 start_python_client() { :; }
 stop_python_client() { :; }
+
+# Of docs/guides/generate-a-client-rust.md. Debian's own Rust is older than tonic needs; it packages a newer one for its
+# browsers. Everything is compiled here once, where the test builds it again.
+install_rust_client() {
+  local manifest="$client_sources/rust/Cargo.toml"
+  command -v cargo >/dev/null || apt_install cargo-web rustc-web
+  cargo build -q --locked --manifest-path "$manifest" --target-dir "$(dirname "$local_bin")/clients/rust"
+}
+start_rust_client() { :; }
+stop_rust_client() { :; }
 
 # What makes, builds and tests the packages for Go and Python (clients/go, clients/python), in the versions that they
 # pin: the plugins are in a module of their own, and the Python tools in an environment of their own, since they want the
