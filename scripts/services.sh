@@ -9,7 +9,7 @@
 set -euo pipefail
 
 # Names in the order they are installed and started.
-services=(grpcurl go_wasi rust_wasi softhsm go_client python_client rust_client go_sdk python_sdk go_verifiers tessera litewitness omniwitness python_verifiers envoy nginx openapi postgres mongo dynamo nats kafka sqs cloudevents)
+services=(grpcurl go_wasi rust_wasi softhsm go_client python_client rust_client java_client go_sdk python_sdk go_verifiers tessera litewitness omniwitness python_verifiers envoy nginx openapi postgres mongo dynamo nats kafka sqs cloudevents)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
@@ -110,6 +110,20 @@ install_rust_client() {
 }
 start_rust_client() { :; }
 stop_rust_client() { :; }
+
+# Of docs/guides/generate-a-client-java.md, whose build fetches plugins and dependencies as it gets to them.
+install_java_client() {
+  command -v javac >/dev/null || apt_install default-jdk-headless
+  command -v mvn >/dev/null || apt_install maven
+  local project
+  project="$(dirname "$local_bin")/clients/java"
+  mkdir -p "$project/src/main/proto"
+  cp -R "$client_sources/java/." "$project/"
+  cp -R "$client_sources/../../proto/sigil" "$project/src/main/proto/"
+  timeout 600 mvn -q -B -C -f "$project/pom.xml" package
+}
+start_java_client() { :; }
+stop_java_client() { :; }
 
 # What makes, builds and tests the packages for Go and Python (clients/go, clients/python), in the versions that they
 # pin: the plugins are in a module of their own, and the Python tools in an environment of their own, since they want the

@@ -2,6 +2,7 @@
  * The guides to clients in other languages work as printed, and what they build denies by default: it is played rows of
  * the faulty server. The services of scripts/services.sh fetch what the builds need.
  */
+import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -28,6 +29,14 @@ const cargoProblem = async (): Promise<string | undefined> => {
   return exitCode === 0 ? undefined : "skipped: no cargo or crates: scripts/services.sh install rust_client";
 };
 
+const mavenProblem = async (): Promise<string | undefined> => {
+  const isBuilt = existsSync(join(repository, "build/clients/java/target/check.jar"));
+  const isInstalled = isBuilt && (await run(["mvn", "--version"])).exitCode === 0;
+  return isInstalled
+    ? undefined
+    : "skipped: no Maven, or not what it fetches: scripts/services.sh install java_client";
+};
+
 const languages: readonly Language[] = [
   {
     language: "Rust",
@@ -36,6 +45,16 @@ const languages: readonly Language[] = [
     // Into the repository's build/, where its dependencies are compiled already.
     replaced: () => [[/cargo build/g, "cargo build --offline"]],
     program: () => [join(repository, "build/clients/rust/debug/check")],
+  },
+  {
+    language: "Java",
+    page: "docs/guides/generate-a-client-java.md",
+    missing: await mavenProblem(),
+    replaced: (home) => [
+      [/build\/clients/g, join(home, "clients")],
+      [/\bmvn /g, "mvn --offline "],
+    ],
+    program: (home) => ["java", "-jar", join(home, "clients/java/target/check.jar")],
   },
 ];
 
