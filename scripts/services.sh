@@ -139,6 +139,7 @@ install_go_sdk() {
     go tool -n protoc-gen-go-grpc >/dev/null
     go build -o "$local_bin/sigil-modzip" ./modzip
   )
+  (cd "$sdk_sources/../examples/go/tracing" && go mod download && go vet .)
 }
 start_go_sdk() { :; }
 stop_go_sdk() { :; }
