@@ -547,8 +547,8 @@ export const witnessAnswerMsMax = 10_000;
 export const witnessPauseMsMax = 60_000;
 /** Decisions of one answer to an export of an evidence pack. */
 export const packPageMax = 1000;
-/** How long an export of an evidence pack waits for a server that is away. */
-export const packAwayMsMax = 120_000;
+/** How long an export, of a pack or of a tiled log, waits for a server that is away. */
+export const exportAwayMsMax = 120_000;
 /** Tiles in the memory of an export, of 8 kB each: those of one path and of its neighbours. */
 export const packTilesHeldMax = 128;
 /** Between two looks for a published checkpoint that covers a pack, and how long one is waited for. */

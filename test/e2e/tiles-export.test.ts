@@ -1,9 +1,11 @@
 /** `sigil tiles export` from a server: once, following, refused; and what a tenant's erasure leaves of it. */
+import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
+import { startProxy } from "../contract/cutting-proxy.ts";
 import { verifyTiledLog, type ReadFile } from "../contract/tiled-log.ts";
 import { sigilHere } from "./command.ts";
 import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";
@@ -52,6 +54,26 @@ describe("sigil tiles export", () => {
       expect(written?.size).to.equal(Number(served.server.ledger.reader.size));
       expect(written).to.deep.equal(await verifyTiledLog(fromHttp));
     }
+  });
+
+  it("goes on where a connection breaks in the middle", async () => {
+    await decide(1000);
+    await decide(1000);
+    await decide(1000);
+    const port = Number(served.server.target.split(":").at(-1));
+    await using proxy = await startProxy(port, 100);
+    const first = join(cwd, "cut/tile/entries/000");
+    let cuts = 0;
+    const cutting = setInterval(() => {
+      if (cuts > 0 || !existsSync(first)) return;
+      cuts += 1;
+      proxy.cut();
+    }, 5);
+    const words = ["tiles", "export", "--out", "cut", "--server", `127.0.0.1:${proxy.port}`];
+    const ended = await sigilHere(words, { cwd });
+    clearInterval(cutting);
+    expect([ended.exitCode, cuts], ended.problems).to.deep.equal([0, 1]);
+    expect((await verifyTiledLog(fromFiles("cut")))?.size).to.equal(Number(served.server.ledger.reader.size));
   });
 
   it("refuses to go on from a directory of another deployment", async () => {

@@ -20,7 +20,7 @@ import { formatTilePath, parseTile, tileWidth, type TileCoordinate } from "@sigi
 import type { CallerLine, RecordLine } from "@sigil/core/pack";
 import { restorationPrefix } from "@sigil/core/record";
 import { parseEvidence } from "@sigil/core/verify";
-import { packAwayMsMax, packPageMax, packTilesHeldMax } from "../../limits.ts";
+import { exportAwayMsMax, packPageMax, packTilesHeldMax } from "../../limits.ts";
 import { whileAway, type Patience } from "../call/away.ts";
 
 export const refuse = (rule: string): never => {
@@ -220,6 +220,6 @@ export class PackSource {
 
   #call<Answer>(call: (options: { readonly signal: AbortSignal }) => Promise<Answer>): Promise<Answer> {
     const { signal } = this.#options;
-    return whileAway(() => call({ signal }), { ...this.#options, awayMsMax: packAwayMsMax });
+    return whileAway(() => call({ signal }), { ...this.#options, awayMsMax: exportAwayMsMax });
   }
 }

@@ -1,8 +1,8 @@
 /** `sigil tiles export`: the ledger as a tiled log of static files. */
 import { setTimeout as pause } from "node:timers/promises";
 import { SigilError, type SigilConnection } from "@sigil/client";
-import { tilesFollowMs, tilesRetryMsMax } from "../../limits.ts";
-import { isAway } from "../call/away.ts";
+import { exportAwayMsMax, tilesFollowMs, tilesRetryMsMax } from "../../limits.ts";
+import { isAway, whileAway } from "../call/away.ts";
 import { connectionFlags, describeCallError, withConnection } from "../call/connection.ts";
 import { exitCodes, required, type Command, type ExitCode } from "../terminal/command.ts";
 import { interruption } from "../terminal/interruption.ts";
@@ -22,9 +22,19 @@ type Task = {
 const exportAll = async ({ out, audit, isFollowing, signal }: Task, terminal: Terminal): Promise<void> => {
   await using directory = await TilesDirectory.open(out);
   const pace = new Pace();
+  const onAway = (error: SigilError): void =>
+    terminal.progress(`${describeCallError(error)?.split("\n")[0] ?? ""}: trying again`);
+  let isAnswered = false;
   const exported = await TilesExport.open({
     directory,
-    read: async (path) => (await audit.getTile({ path }, { signal })).content,
+    // An error of the first request is reported; later the server is waited for.
+    read: async (path) => {
+      const awayMsMax = isAnswered ? exportAwayMsMax : 0;
+      const asked = () => audit.getTile({ path }, { signal });
+      const { content } = await whileAway(asked, { awayMsMax, onAway, signal });
+      isAnswered = true;
+      return content;
+    },
     onProgress: (done, total) => terminal.progress(pace.describe({ step: "entries", done, total })),
     signal,
   });
@@ -40,9 +50,8 @@ const exportAll = async ({ out, audit, isFollowing, signal }: Task, terminal: Te
       if (!isFollowing) return;
     } catch (thrown) {
       if (signal.aborted) return;
-      // An error of the first request is reported; later the server is waited for.
       if (!(thrown instanceof SigilError) || !heard || !isAway(thrown)) throw thrown;
-      terminal.progress(`${describeCallError(thrown)?.split("\n")[0] ?? ""}: trying again`);
+      onAway(thrown);
       pauseMs = Math.min(2 * pauseMs, tilesRetryMsMax);
     }
     await pause(pauseMs, undefined, { signal }).catch(() => {});
