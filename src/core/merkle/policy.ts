@@ -173,14 +173,17 @@ const verifyLog = async (
   verify: Verify,
 ): Promise<Checkpoint> => {
   const origin = note.text.slice(0, note.text.indexOf("\n"));
-  const [first, ...others] = logs.filter(({ name }) => name === origin);
-  if (first === undefined)
-    return fail({ kind: "malformedCheckpoint", rule: "is of a log that the policy does not name" });
-  const hasSigned = ({ publicKey }: PolicyLog): boolean =>
-    signaturesBy(note, origin, noteKeyId(origin, publicKey)).length > 0;
-  const [log = first, ...more] = [first, ...others].filter(hasSigned);
-  for (const { publicKey } of more) await verifyCheckpoint(text, { origin, publicKey, verify });
-  return verifyCheckpoint(text, { origin, publicKey: log.publicKey, verify });
+  const known = logs.filter(({ name }) => name === origin);
+  const signed = known.filter(
+    ({ publicKey }) => signaturesBy(note, origin, noteKeyId(origin, publicKey)).length > 0,
+  );
+  let checkpoint: Checkpoint | undefined;
+  for (const { publicKey } of signed.length > 0 ? signed : known) {
+    checkpoint = await verifyCheckpoint(text, { origin, publicKey, verify });
+  }
+  return (
+    checkpoint ?? fail({ kind: "malformedCheckpoint", rule: "is of a log that the policy does not name" })
+  );
 };
 
 /**
