@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"iter"
-	"time"
 
 	canonv1 "sigil.example/go/sigil/canon/v1"
 	typev1 "sigil.example/go/sigil/type/v1"
@@ -52,17 +51,17 @@ func (w *watching) once(ctx context.Context, yield func(*canonv1.WatchResponse, 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	silence := w.client.channel.settings.silence(w.request.GetHeartbeatSeconds())
-	alarm := time.AfterFunc(silence, func() { cancel(errSilent) })
-	defer alarm.Stop()
+	alarm := &alarm{silence: silence, cancel: cancel}
+	alarm.listen()
+	defer alarm.heard()
 	stream, err := w.client.Canon().Watch(ctx, w.request, options...)
 	if err != nil {
 		return orCause(ctx, err), false
 	}
 	for {
-		// It runs while the server has the word: a slow reader is no silence.
-		alarm.Reset(silence)
+		alarm.listen()
 		message, err := stream.Recv()
-		alarm.Stop()
+		alarm.heard()
 		if err != nil {
 			return orCause(ctx, err), false
 		}

@@ -1,6 +1,9 @@
 package sigil
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // WithSilence sets how long a watch may be silent.
 func WithSilence(silence time.Duration) Option {
@@ -24,3 +27,20 @@ var SilenceMax = silenceMax
 
 // Repeatable is repeatable.
 var Repeatable = repeatable
+
+// TestedAlarm is an alarm whose timer is rung by hand.
+type TestedAlarm struct{ alarm }
+
+// NewTestedAlarm makes one.
+func NewTestedAlarm(silence time.Duration, cancel context.CancelCauseFunc) *TestedAlarm {
+	return &TestedAlarm{alarm{silence: silence, cancel: cancel}}
+}
+
+// Listen is listen.
+func (a *TestedAlarm) Listen() { a.listen() }
+
+// Heard is heard.
+func (a *TestedAlarm) Heard() { a.heard() }
+
+// Ring is what a timer does that fired before it was stopped.
+func (a *TestedAlarm) Ring() { a.ring() }

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	sigil "sigil.example/go"
@@ -342,6 +344,110 @@ func TestASilentWatchIsBrokenOffAndASlowReaderIsNot(t *testing.T) {
 	if got := sigil.SilenceMax(0); got < 45*time.Second || sigil.SilenceMax(300) < 15*time.Minute {
 		t.Error(got)
 	}
+}
+
+// A timer that has fired before it was stopped runs whenever the scheduler lets it.
+func TestAnAlarmThatFiredBeforeSomethingWasHeardEndsNothing(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	alarm := sigil.NewTestedAlarm(time.Hour, cancel)
+	alarm.Listen()
+	alarm.Heard()
+	alarm.Ring()
+	if ctx.Err() != nil {
+		t.Error("it rang while the reader had the word")
+	}
+	alarm.Listen()
+	alarm.Ring()
+	if ctx.Err() != nil {
+		t.Error("it rang for a silence that was over")
+	}
+	alarm.Heard()
+
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		alarm := sigil.NewTestedAlarm(time.Minute, cancel)
+		for range 3 {
+			alarm.Listen()
+			time.Sleep(time.Minute - time.Nanosecond)
+			alarm.Heard()
+			time.Sleep(time.Hour)
+		}
+		if ctx.Err() != nil {
+			t.Error("it rang for a slow reader:", context.Cause(ctx))
+		}
+		alarm.Listen()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if ctx.Err() == nil {
+			t.Error("it did not ring")
+		}
+	})
+}
+
+func TestAReaderThatIsSlowerThanTheLimitLosesNoStream(t *testing.T) {
+	leavesNothing(t)
+	const limit = 300 * time.Millisecond
+	unavailable := status.Error(codes.Unavailable, "a restart")
+	patient := func(what string, last int, each iter.Seq2[int, error]) {
+		seen := 0
+		for got, err := range each {
+			if err != nil {
+				t.Errorf("%s ended after %d: %v", what, seen, err)
+				return
+			}
+			if seen++; seen == 1 {
+				time.Sleep(2 * limit)
+			}
+			if got == last {
+				return
+			}
+		}
+	}
+	watch := connected(t, watched(
+		script{[]*canonv1.WatchResponse{recordAt(1)}, unavailable},
+		script{[]*canonv1.WatchResponse{recordAt(2)}, unavailable},
+	), sigil.WithResumeLimit(limit))
+	patient("the watch", 3, func(yield func(int, error) bool) {
+		for message, err := range watch.Watch(t.Context(), &canonv1.WatchRequest{}) {
+			if !yield(int(message.GetNextPosition()), err) {
+				return
+			}
+		}
+	})
+	sent := 0
+	export := connected(t, &fake{records: func(_ *canonv1.StreamRecordsRequest, stream grpc.ServerStreamingServer[canonv1.StreamRecordsResponse]) error {
+		sent++
+		if err := stream.Send(exported(fmt.Sprint(sent), 9)); err != nil {
+			return err
+		}
+		return unavailable
+	}}, sigil.WithResumeLimit(limit))
+	patient("the export", 2, func(yield func(int, error) bool) {
+		for record, err := range export.Records(t.Context(), &canonv1.StreamRecordsRequest{}) {
+			id, _ := strconv.Atoi(record.GetRecord().GetId())
+			if !yield(id, err) {
+				return
+			}
+		}
+	})
+	listed := 0
+	listing := connected(t, &fake{list: func(*auditv1.ListFrozenChainsRequest) (*auditv1.ListFrozenChainsResponse, error) {
+		if listed++; listed == 2 {
+			return nil, unavailable
+		}
+		position := uint64(listed)
+		chain := &auditv1.FrozenChain{Record: &typev1.CanonicalRecord{Position: position}}
+		return &auditv1.ListFrozenChainsResponse{Chains: []*auditv1.FrozenChain{chain}, ResumePosition: position + 1}, nil
+	}}, sigil.WithResumeLimit(limit), sigil.WithoutRetries())
+	patient("the listing", 3, func(yield func(int, error) bool) {
+		for chain, err := range listing.Follow(t.Context(), &auditv1.ListFrozenChainsRequest{}, time.Millisecond) {
+			if !yield(int(chain.GetRecord().GetPosition()), err) {
+				return
+			}
+		}
+	})
 }
 
 func TestAWatchEndsWithItsContext(t *testing.T) {
