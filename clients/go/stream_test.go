@@ -373,6 +373,7 @@ func TestAnAlarmThatFiredBeforeSomethingWasHeardEndsNothing(t *testing.T) {
 			time.Sleep(time.Minute - time.Nanosecond)
 			alarm.Heard()
 			time.Sleep(time.Hour)
+			alarm.Ring()
 		}
 		if ctx.Err() != nil {
 			t.Error("it rang for a slow reader:", context.Cause(ctx))
@@ -441,8 +442,9 @@ func TestAReaderThatIsSlowerThanTheLimitLosesNoStream(t *testing.T) {
 		chain := &auditv1.FrozenChain{Record: &typev1.CanonicalRecord{Position: position}}
 		return &auditv1.ListFrozenChainsResponse{Chains: []*auditv1.FrozenChain{chain}, ResumePosition: position + 1}, nil
 	}}, sigil.WithResumeLimit(limit), sigil.WithoutRetries())
+	// A pause is no interruption either.
 	patient("the listing", 3, func(yield func(int, error) bool) {
-		for chain, err := range listing.Follow(t.Context(), &auditv1.ListFrozenChainsRequest{}, time.Millisecond) {
+		for chain, err := range listing.Follow(t.Context(), &auditv1.ListFrozenChainsRequest{}, 2*limit) {
 			if !yield(int(chain.GetRecord().GetPosition()), err) {
 				return
 			}
