@@ -153,7 +153,7 @@ const crooked = ["./../**", "**/[a-z]*/../**"];
 const allPackagesButNoble = ["*", "!./**", "!../**", "!@noble/**", "!#crypto"];
 
 /** Files of src/ itself that every folder but the core may use. */
-const sharedFiles = ["errors.ts", "limits.ts", "mutex.ts"];
+const sharedFiles = ["errors.ts", "limits.ts", "mutex.ts", "threads.ts"];
 
 /** The rooms before `room`, as a file `climb` away from their folder names them. */
 const roomsBefore = (folder: string, room: string, climb: string): readonly string[] => {

@@ -228,6 +228,20 @@ export const inspectionIdBytes = 36;
 export const liveUnheardMsMax = 30_000;
 /** Versions of one id that a listing scans before it seeks, which costs about as much. */
 export const versionsReadMax = 64;
+/**
+ * Threads that read records for an inspection or a rebuild: past these the walk itself is the bottleneck. Of a ledger
+ * shorter than this the walk reads every record itself, since a thread takes as long to start as a thousand records.
+ */
+export const readingThreadsMax = 4;
+export const readingThreadsFrom = 5000n;
+/** A batch of records for a thread, and batches a thread that are read ahead. */
+export const readingBatchRecords = 256;
+export const readingBatchBytes = 512 << 10;
+export const readingBatchesMax = 3;
+/** Data keys that a thread holds. */
+export const readingKeysMax = 1024;
+/** Heap of such a thread: it keeps nothing but keys, and garbage of a batch. */
+export const readingHeapMib = { old: 64, young: 16 } as const;
 /** Index entries that an inspection or a rebuild reads or writes per batch. */
 export const projectionOpsMax = 1000;
 /**

@@ -1,7 +1,7 @@
 /** Fsck of modules: the code of each active one is on disk and matches its approved digest. */
 import { toHex, type Hash } from "@sigil/core/bytes";
 import { parseModule, modulePrefix } from "@sigil/core/record";
-import type { WalkedGroup } from "../ledger/walk/walk.ts";
+import { isWhole, type WalkedGroup } from "../ledger/walk/walk.ts";
 import type { CodeFiles } from "./code-files.ts";
 
 type Problem = { readonly position: bigint | null; readonly step: string; readonly rule: string };
@@ -19,7 +19,7 @@ export class CodeInspection {
 
   /** Feed it every group, in order. */
   take({ records }: Pick<WalkedGroup, "records">): void {
-    for (const { body, position } of records) {
+    for (const { body, position } of records.filter(isWhole)) {
       if (body.space !== "system" || !body.id.startsWith(modulePrefix)) continue;
       if (body.kind === "module")
         this.#active.set(body.id, { position, digest: parseModule(body.payload).digest });

@@ -15,7 +15,7 @@ import {
   systemTenant,
   witnessPrefix,
 } from "@sigil/core/record";
-import type { WalkedGroup, WalkedRecord } from "../../ledger/walk/walk.ts";
+import { isWhole, type WalkedGroup, type WalkedRecord } from "../../ledger/walk/walk.ts";
 import { isOwn, judgeQuorum, type ProposalFacts } from "./judge.ts";
 import { flipReportStep } from "./flip-report.ts";
 import { keepProposal } from "./kept-proposal.ts";
@@ -36,7 +36,8 @@ export class QuorumInspection {
     this.#origin = origin;
   }
 
-  async inspect({ records }: WalkedGroup): Promise<readonly Problem[]> {
+  async inspect(group: Pick<WalkedGroup, "records">): Promise<readonly Problem[]> {
+    const records = group.records.filter(isWhole);
     const problems: Problem[] = [];
     // The first group is covered by the genesis hash; later ones are judged by the registry before them.
     if (!this.#isFirst) {

@@ -19,6 +19,11 @@ declare module "sodium-native" {
       message: Uint8Array,
       secretKey: Uint8Array,
     ) => void;
+    readonly crypto_sign_verify_detached: (
+      signature: Uint8Array,
+      message: Uint8Array,
+      publicKey: Uint8Array,
+    ) => boolean;
   };
   export default sodium;
 }

@@ -24,3 +24,11 @@ export const signWith = (secretKey: Uint8Array, message: Uint8Array): Signature 
   sodium.crypto_sign_detached(signature, message, secretKey);
   return signature as Uint8Array as Signature;
 };
+
+/**
+ * Whether libsodium accepts. It accepts nothing that OpenSSL refuses: both recompute R and compare its bytes and refuse
+ * S ≥ L; besides, libsodium refuses points of small order and encodings that are not canonical.
+ */
+export const verifyWith = (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean =>
+  signature.length === sodium.crypto_sign_BYTES &&
+  sodium.crypto_sign_verify_detached(signature, message, publicKey);

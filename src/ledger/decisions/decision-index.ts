@@ -31,10 +31,14 @@ import { damagedIndex, DecisionValues, type Segment } from "./values.ts";
 /** A tenant's constant keys: for sealing its values and deriving its terms. */
 export type DecisionKeys = { readonly seal: ValueSeal; readonly terms: DecisionTerms };
 
+/** The key of a tenant's terms, 16 bytes. @param digest as for `decisionKeys`. */
+export const termsKey = (digest: (label: string) => Uint8Array): Uint8Array =>
+  digest("sigil/decision-index/terms/v1").subarray(0, 16);
+
 /** @param digest a keyed digest of a label under the tenant's index key, 32 bytes. */
 export const decisionKeys = (origin: string, digest: (label: string) => Uint8Array): DecisionKeys => ({
   seal: new ValueSeal(digest("sigil/decision-index/seal/v1"), origin),
-  terms: new DecisionTerms(digest("sigil/decision-index/terms/v1").subarray(0, 16)),
+  terms: new DecisionTerms(termsKey(digest)),
 });
 
 /** Derives a tenant's decision index keys. */
@@ -61,6 +65,18 @@ export const indexedEntry = (terms: DecisionTerms, body: RecordBody, position: b
   const found = terms.of({ ...request, session, id: body.id, verdict, reason, isNumbered });
   return { position: Number(position), ts: body.ts, ...found };
 };
+
+/** A decision as a walk has it: its record, or what is left of it. */
+export type WalkedIn =
+  | { readonly position: bigint; readonly body: RecordBody }
+  | {
+      readonly position: bigint;
+      readonly body: Pick<RecordBody, "tenant">;
+      readonly entry: DecisionEntry;
+    };
+
+export const entryOf = (walked: WalkedIn, terms: DecisionTerms): DecisionEntry =>
+  "entry" in walked ? walked.entry : indexedEntry(terms, walked.body, walked.position);
 
 /** A tenant's index at one moment. To read on from it, take a store snapshot in the same turn. */
 export type DecisionView = DecisionKeys & {

@@ -3,10 +3,9 @@
  * tenant.
  */
 import { decisionSegmentMin, segmentsMerged } from "../../limits.ts";
-import type { RecordBody } from "@sigil/core/record";
 import type { Store, StoreOp } from "../../storage/store.ts";
 import { decisionTailKey } from "../layout/keyspace.ts";
-import { indexedEntry, unmerged, type DecisionKeys } from "./decision-index.ts";
+import { entryOf, unmerged, type DecisionKeys, type WalkedIn } from "./decision-index.ts";
 import { formatTail, noTime, type Clock, type DecisionEntry } from "./rows.ts";
 import { dropMerged, mergeSegments, planFirstSegment } from "./segments.ts";
 import { DecisionValues, type Segment } from "./values.ts";
@@ -34,15 +33,15 @@ export class DecisionRebuild {
   }
 
   /** Call in ledger order. */
-  async add({ body, position }: { readonly body: RecordBody; readonly position: bigint }): Promise<void> {
-    const { tenant } = body;
+  async add(walked: WalkedIn): Promise<void> {
+    const { tenant } = walked.body;
     let written = this.#tenants.get(tenant);
     if (written === undefined) {
       const keys = await this.#keys(tenant);
       written = { keys, segments: [], settled: 0, clock: noTime, entries: [], groups: [], isInGroup: false };
       this.#tenants.set(tenant, written);
     }
-    const entry = indexedEntry(written.keys.terms, body, position);
+    const entry = entryOf(walked, written.keys.terms);
     if (!written.isInGroup) {
       written.groups.push({ first: written.settled + written.entries.length, entries: [] });
       written.isInGroup = true;

@@ -5,7 +5,12 @@
  */
 import { openResident } from "../../storage/resident.ts";
 import { damagedFilesRule, type Store } from "../../storage/store.ts";
-import { liveSignaturesUnderWayMax, walkedBytesMax } from "../../limits.ts";
+import {
+  liveSignaturesUnderWayMax,
+  readingThreadsFrom,
+  readingThreadsMax,
+  walkedBytesMax,
+} from "../../limits.ts";
 import { fail, SigilFault } from "../../errors.ts";
 import { decodeBody, decodeEnvelope, hashRecord } from "@sigil/core/record";
 import { parseStatement } from "@sigil/core/cose";
@@ -33,7 +38,9 @@ import {
   type SealCounts,
   type UpkeepContext,
 } from "../walk/other-entries.ts";
-import { Walk, type WalkedGroup, type WalkedRecord } from "../walk/walk.ts";
+import { isWhole, Walk, type WalkedGroup, type WalkedRecord } from "../walk/walk.ts";
+import { Readers } from "../walk/readers.ts";
+import { threadsFor } from "../../threads.ts";
 
 export type FsckProgress = {
   readonly step: "rebuild" | "records" | "indexes";
@@ -54,6 +61,10 @@ export type FsckOptions = {
   readonly signal?: AbortSignal;
   /** Ids whose newest version is kept in memory; default `replayedIdsMax`. */
   readonly idsHeldMax?: number;
+  /** Threads that read records; default one a core for a ledger of `readingThreadsFrom` records or more. */
+  readonly threads?: number;
+  /** For tests; records that a thread reads at a time. */
+  readonly threadRecords?: number;
 };
 
 export type FsckReport = {
@@ -87,6 +98,7 @@ class Inspection {
   readonly #tags: BlindTags;
   readonly #sealer: Sealer;
   readonly #keyless: Keyless;
+  #readers: Readers | undefined;
   #total = 0n;
   erased: readonly ErasedTenant[] = [];
 
@@ -101,23 +113,33 @@ class Inspection {
 
   /** @returns the number of records checked. */
   async run(findings: Findings): Promise<bigint> {
-    this.#total = await expectedSize(this.#store);
+    await using _readers = await this.#begin();
     if (this.#fsck.rebuildIndexes === true) {
       for (const rule of await this.#rebuild()) findings.add(null, "rebuild", rule);
     }
-    return this.#check(findings);
+    return await this.#check(findings);
   }
 
   async rebuild(): Promise<void> {
-    this.#total = await expectedSize(this.#store);
+    await using _readers = await this.#begin();
     const [rule] = await this.#rebuild();
     if (rule !== undefined) fail({ kind: "ledgerCorrupt", position: 0n, rule });
+  }
+
+  /** Starts the threads, where the ledger is long enough for them. */
+  async #begin(): Promise<AsyncDisposable | undefined> {
+    const { origin, dataKeys } = this.#options;
+    this.#total = await expectedSize(this.#store);
+    const usual = this.#total < readingThreadsFrom ? 0 : threadsFor(readingThreadsMax);
+    const { threads = usual, threadRecords: batchRecords } = this.#fsck;
+    if (threads > 0) this.#readers = new Readers({ origin, dataKeys, tags: this.#tags, threads, batchRecords });
+    return this.#readers;
   }
 
   #walk(findings: Findings, keyless: Keyless): Walk {
     const { origin, genesis } = this.#options;
     const [store, sealer, signal] = [this.#store, this.#sealer, this.#fsck.signal];
-    return new Walk({ store, sealer, origin, genesis, findings, keyless, signal });
+    return new Walk({ store, sealer, origin, genesis, findings, keyless, signal, readers: this.#readers });
   }
 
   #progress(step: FsckProgress["step"], done: bigint): void {
@@ -167,7 +189,7 @@ class Inspection {
       summary.endGroup(group.end);
       for (const record of group.records) {
         countSeal(seals, record);
-        this.#keyless.take(record);
+        if (isWhole(record)) this.#keyless.take(record);
       }
       for (const { position, step, rule } of (await this.#fsck.inspectGroup?.(group)) ?? []) {
         findings.add(position, step, rule);
@@ -300,5 +322,7 @@ export const inspectPinned = async (
     if (!pinned.signal.aborted) return proceed();
     return fail({ kind: "notServing", rule: "a tenant is being erased; begin the inspection again" });
   });
-  return report(pinned.options, fsck, new Findings(liveSignaturesUnderWayMax), async () => store);
+  // The cores belong to the served calls.
+  const alone = { ...fsck, threads: 0 };
+  return report(pinned.options, alone, new Findings(liveSignaturesUnderWayMax), async () => store);
 };

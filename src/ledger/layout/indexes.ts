@@ -121,6 +121,13 @@ export const parseVersion = (
 /** Decisions have an index of their own (decisions/), also by id. */
 export const isDecision = ({ kind }: Pick<RecordBody, "kind">): boolean => kind === "frozen_chain";
 
+/** The only index entry of a decision besides those of its own index. */
+export const hashOp = (hash: Hash, position: bigint): StoreOp & { readonly kind: "put" } => ({
+  kind: "put",
+  key: hashKey(hash),
+  value: u64be(position),
+});
+
 /** Index entries derived from one record. `version` is its version number, from 1. */
 export const indexOps = (
   tags: BlindTags,
@@ -128,7 +135,7 @@ export const indexOps = (
   hash: Hash,
   { position, version }: Head,
 ): readonly StoreOp[] => {
-  const ofHash: StoreOp = { kind: "put", key: hashKey(hash), value: u64be(position) };
+  const ofHash = hashOp(hash, position);
   if (isDecision(body)) return [ofHash];
   const { tenant, space, id } = body;
   const tag = kindTag(tags, tenant, listedKind(body));

@@ -19,7 +19,7 @@ import type { DataKeys } from "../sealing/sealer.ts";
 import type { SummaryReplay } from "../walk/summary-replay.ts";
 import { countSeal, type SealCounts } from "../walk/other-entries.ts";
 import { recallWritten, Replay } from "../walk/version-replay.ts";
-import type { WalkedGroup } from "../walk/walk.ts";
+import { isWhole, type WalkedGroup } from "../walk/walk.ts";
 
 export type RebuildContext = {
   readonly store: Store;
@@ -92,7 +92,7 @@ export const rebuildProjections = async (
       batch.push(...ops);
       if (isDecision(record.body)) await decisions.add(record);
       summary.add(record, ops);
-      keyless.take(record);
+      if (isWhole(record)) keyless.take(record);
       countSeal(seals, record);
     }
     summary.endGroup(group.end);

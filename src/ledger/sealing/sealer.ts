@@ -83,6 +83,31 @@ const withDisclosing = (prefix: Uint8Array): Uint8Array => {
   return marked;
 };
 
+/** The tenant and data key version that a stored value names, not authenticated; undefined if it is cut short. */
+export const keyNamed = (
+  stored: Uint8Array,
+  position: bigint,
+): { readonly tenant: string; readonly keyVersion: number } | undefined => {
+  const tenant = tenantOf(stored);
+  if (tenant === undefined) return undefined;
+  try {
+    return { tenant, keyVersion: sealedKeyVersion(sealedPart(stored), position) };
+  } catch {
+    return undefined;
+  }
+};
+
+/** Opens a stored value by its tenant's key. @throws recordCorrupt, malformedRecord, malformedCbor. */
+export const openStored = (
+  stored: Uint8Array,
+  { position, ...place }: Omit<SealPlace, "form">,
+): Opened => {
+  const form = formOf(stored);
+  const opened = openRecord(sealedPart(stored), { ...place, position, form });
+  const { tenant } = place;
+  return { tenant, ...(form === 1 ? { envelope: opened, disclosures: {} } : decodeDisclosed(opened)) };
+};
+
 /** The sealed part of a stored value, which is not authenticated. */
 export const sealedPart = (stored: Uint8Array): Uint8Array => stored.subarray(1 + tenantLength(stored));
 
@@ -217,9 +242,7 @@ export class Sealer {
     refuseErased(erasureOf(tenant));
     try {
       const dataKey = await this.#keys.at(tenant, sealedKeyVersion(sealed, position));
-      const form = formOf(stored);
-      const opened = openRecord(sealed, { ...dataKey, origin: this.#origin, position, tenant, form });
-      return { tenant, ...(form === 1 ? { envelope: opened, disclosures: {} } : decodeDisclosed(opened)) };
+      return openStored(stored, { ...dataKey, origin: this.#origin, position, tenant });
     } catch (cause) {
       // A tenant or version that never existed is damage of the value; an error with the key files is not.
       if (cause instanceof SigilFault && valueFaults.has(cause.error.kind)) return refuse(cause);

@@ -6,14 +6,14 @@
 import { fail, SigilFault } from "../../errors.ts";
 import { decisionParts, familyRange, parseDecisionKey } from "../layout/keyspace.ts";
 import { decisionRowsMax, segmentLevelMax } from "../../limits.ts";
-import type { RecordBody } from "@sigil/core/record";
 import type { Store } from "../../storage/store.ts";
 import type { Findings } from "./findings.ts";
 import {
-  indexedEntry,
+  entryOf,
   loadDecisions,
   type DecisionKeys,
   type TenantState,
+  type WalkedIn,
 } from "../decisions/decision-index.ts";
 import { PostingsReader } from "../decisions/postings.ts";
 import {
@@ -110,9 +110,10 @@ export class DecisionCheck {
   }
 
   /** Call in ledger order. */
-  async add({ body, position }: { readonly body: RecordBody; readonly position: bigint }): Promise<void> {
+  async add(walked: WalkedIn): Promise<void> {
+    const { body, position } = walked;
     const inspected = this.#tenants.get(body.tenant) ?? (await this.#begin(body.tenant));
-    const entry = indexedEntry(inspected.keys.terms, body, position);
+    const entry = entryOf(walked, inspected.keys.terms);
     inspected.count += 1;
     inspected.clock = clockAfter(inspected.clock, entry.ts);
     if (inspected.loaded === undefined) return;

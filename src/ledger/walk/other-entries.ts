@@ -15,7 +15,7 @@ import type { BlindTags } from "../layout/indexes.ts";
 import { expiryKey, familyRange, families, idempotencyKey, sealCountKey } from "../layout/keyspace.ts";
 import { claimedSize } from "../append/state.ts";
 import { unlessDamaged } from "../layout/damaged.ts";
-import type { WalkedRecord } from "./walk.ts";
+import type { WalkedDecision, WalkedRecord } from "./walk.ts";
 
 export type UpkeepContext = {
   readonly store: Store;
@@ -49,7 +49,7 @@ export const checkIdempotency = async (
 /** Seals seen per tenant and data key version. */
 export type SealCounts = Map<string, { readonly tenant: string; readonly version: number; seals: number }>;
 
-export const countSeal = (seals: SealCounts, { body, keyVersion }: WalkedRecord): void => {
+export const countSeal = (seals: SealCounts, { body, keyVersion }: WalkedRecord | WalkedDecision): void => {
   const name = `${body.tenant}/${keyVersion}`;
   const counted = seals.get(name);
   if (counted === undefined) seals.set(name, { tenant: body.tenant, version: keyVersion, seals: 1 });

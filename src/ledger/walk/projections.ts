@@ -14,7 +14,7 @@ import { differingHeads, nameOfHead, newestVersions } from "./head-order.ts";
 import { formatHead, isDecision, type BlindTags, type Head } from "../layout/indexes.ts";
 import { canonKey, familyRange, hashKey, headKey, historyPrefix, type Family } from "../layout/keyspace.ts";
 import { recallIndexed, Replay } from "./version-replay.ts";
-import type { WalkedGroup, WalkedRecord } from "./walk.ts";
+import type { WalkedDecision, WalkedGroup, WalkedRecord } from "./walk.ts";
 
 /** Families derived from the records, with the step name of a problem in each. */
 export const projectionSteps = {
@@ -78,7 +78,7 @@ export class ProjectionCheck {
   /** @param onRecord receives each record's index entries. */
   async add(
     group: WalkedGroup,
-    onRecord: (record: WalkedRecord, ops: readonly StoreOp[]) => void,
+    onRecord: (record: WalkedRecord | WalkedDecision, ops: readonly StoreOp[]) => void,
   ): Promise<void> {
     for (const record of group.records) {
       const ops = await this.#replay.ops(record);

@@ -7,7 +7,7 @@ import { orderIn } from "../layout/erasure.ts";
 import { familyRange } from "../layout/keyspace.ts";
 import { SummaryKey } from "../layout/multiset.ts";
 import { Summary, type SummaryChanges, type SummaryContext, type Tally } from "../layout/summary.ts";
-import type { WalkedRecord } from "./walk.ts";
+import { isWhole, type WalkedDecision, type WalkedRecord } from "./walk.ts";
 
 /** The tree at the end of a walk. */
 export type Place = { readonly size: bigint; readonly root: Hash };
@@ -39,10 +39,10 @@ export class SummaryReplay {
   }
 
   /** Call in ledger order. @param ops the record's index entries. */
-  add(record: WalkedRecord, ops: readonly StoreOp[]): void {
+  add(record: WalkedRecord | WalkedDecision, ops: readonly StoreOp[]): void {
     this.#walked += 1n;
     this.#changes.index(record.body, ops);
-    const order = orderIn(record);
+    const order = isWhole(record) ? orderIn(record) : undefined;
     if (order !== undefined) this.#changes.erase(order.tenant);
   }
 

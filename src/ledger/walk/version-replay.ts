@@ -7,10 +7,10 @@ import { equalBytes, type Hash } from "@sigil/core/bytes";
 import { replayedIdsMax } from "../../limits.ts";
 import type { RecordBody } from "@sigil/core/record";
 import type { Store, StoreOp } from "../../storage/store.ts";
-import { indexOps, isDecision, type BlindTags, type Head } from "../layout/indexes.ts";
+import { hashOp, indexOps, isDecision, type BlindTags, type Head } from "../layout/indexes.ts";
 import { readHead, readPositionOfHash } from "../layout/lookup.ts";
 import { readVersionBelow } from "../layout/version-index.ts";
-import type { WalkedRecord } from "./walk.ts";
+import { isWhole, type WalkedDecision, type WalkedRecord } from "./walk.ts";
 
 /** `hash` is undefined if unknown, and then not the expected one. */
 export type Newest = Head & { readonly hash: Hash | undefined };
@@ -82,10 +82,11 @@ export class Replay {
   }
 
   /** The index entries of a record. Call in ledger order. */
-  async ops(record: WalkedRecord): Promise<readonly StoreOp[]> {
-    const { body, hash, position } = record;
-    if (!this.#tags.isReady(body.tenant)) await this.#tags.ensure(body.tenant);
-    if (isDecision(body)) return indexOps(this.#tags, body, hash, { position, version: 1n });
+  async ops(record: WalkedRecord | WalkedDecision): Promise<readonly StoreOp[]> {
+    const { hash, position } = record;
+    if (!this.#tags.isReady(record.body.tenant)) await this.#tags.ensure(record.body.tenant);
+    if (!isWhole(record) || isDecision(record.body)) return [hashOp(hash, position)];
+    const { body } = record;
     const name = nameOf(body);
     const before = this.#held.get(name) ?? (await this.#steps.recall(record));
     const follows =

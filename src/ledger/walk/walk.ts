@@ -16,14 +16,17 @@ import { equalBytes, toHex, type Hash, type PublicKey } from "@sigil/core/bytes"
 import { fail, SigilFault } from "../../errors.ts";
 import { parseGenesis, readDisclosures, type RecordBody } from "@sigil/core/record";
 import { leafHash, parseCheckpoint, verifyCheckpoint, parseNote, rootOf } from "@sigil/core/merkle";
-import { applyKeyRecord, ringOfGenesis, emptyRing, type KeyRing, verifyOwn } from "@sigil/core/keys";
+import { applyKeyRecord, findSigner, ringOfGenesis, emptyRing, type KeyRing, verifyOwn } from "@sigil/core/keys";
 import { sealedKeyVersion } from "../../crypto/seal.ts";
 import type { Store, StoreEntry } from "../../storage/store.ts";
+import type { DecisionEntry } from "../decisions/rows.ts";
 import { checkpointKeyOf } from "../read/examine.ts";
 import type { Findings } from "./findings.ts";
 import { parseGroup, type GroupEntry } from "../layout/group.ts";
 import type { Keyless } from "./keyless.ts";
 import { erasedEntryKey, familyRange, positionOf } from "../layout/keyspace.ts";
+import { ReadAhead, type Prepared, type Readers, type RecordCursor, type StoredRecord } from "./readers.ts";
+import type { ReadingSigner } from "./reading-messages.ts";
 import { sealedPart, type Sealer } from "../sealing/sealer.ts";
 import { emptyTree, planLeaves, type TreePlan } from "../layout/tree.ts";
 
@@ -37,11 +40,20 @@ export type WalkedRecord = {
   readonly keyVersion: number;
 };
 
+/** A decision of user space that a thread has read: of its body nothing but its index entry is left. */
+export type WalkedDecision = Pick<WalkedRecord, "position" | "hash" | "keyVersion"> & {
+  readonly body: Pick<RecordBody, "tenant" | "kind" | "space">;
+  readonly entry: DecisionEntry;
+};
+
+export const isWhole = (record: WalkedRecord | WalkedDecision): record is WalkedRecord =>
+  "attestations" in record;
+
 export type WalkedGroup = {
   /** Exclusive end position. */
   readonly end: bigint;
   /** The readable records of the group. */
-  readonly records: readonly WalkedRecord[];
+  readonly records: readonly (WalkedRecord | WalkedDecision)[];
   /** Undefined once a leaf is unknown or a root differs from the signed one: from there the tree cannot be computed. */
   readonly tree: { readonly plan: TreePlan; readonly root: Hash; readonly checkpoint: string } | undefined;
 };
@@ -55,25 +67,28 @@ type WalkContext = {
   /** Receives records without a key: erased or damaged. */
   readonly keyless: Keyless;
   readonly signal: AbortSignal | undefined;
+  /** Threads that read records ahead; without them the walk reads each itself. */
+  readonly readers?: Readers | undefined;
 };
 
 /** Iterates over a family's entries in order with one entry of lookahead. Reports malformed keys. */
-class Cursor {
+class Cursor implements RecordCursor {
   readonly #entries: AsyncIterator<StoreEntry>;
   readonly #onMalformed: () => void;
-  #next: { readonly position: bigint; readonly value: Uint8Array } | undefined;
+  #next: StoredRecord | undefined;
 
   constructor(entries: AsyncIterable<StoreEntry>, onMalformed: () => void) {
     this.#entries = entries[Symbol.asyncIterator]();
     this.#onMalformed = onMalformed;
   }
 
-  async peek(): Promise<{ readonly position: bigint; readonly value: Uint8Array } | undefined> {
+  async peek(): Promise<StoredRecord | undefined> {
     while (this.#next === undefined) {
       const { done, value: entry } = await this.#entries.next();
       if (done === true) return undefined;
-      if (entry[0].length === 9) this.#next = { position: positionOf(entry[0]), value: entry[1] };
-      else this.#onMalformed();
+      if (entry[0].length === 9) {
+        this.#next = { position: positionOf(entry[0]), value: entry[1], prepared: undefined };
+      } else this.#onMalformed();
     }
     return this.#next;
   }
@@ -88,7 +103,10 @@ class Cursor {
 }
 
 /** Result of reading a record. A leaf without a record means that the seal opened but a later step failed. */
-type Read = { readonly leaf: Hash | undefined; readonly record: WalkedRecord | undefined };
+type Read = {
+  readonly leaf: Hash | undefined;
+  readonly record: WalkedRecord | WalkedDecision | undefined;
+};
 
 const ruleOf = (error: unknown): string => {
   if (!(error instanceof SigilFault) || error.error.kind === "storeFailed") throw error;
@@ -118,21 +136,29 @@ const stepRecords = 256n;
 /** Single use. @throws cancelled, storeFailed; everything else becomes a finding. */
 export class Walk {
   readonly #context: WalkContext;
-  readonly #records: Cursor;
+  readonly #records: RecordCursor;
   readonly #groups: Cursor;
   /** Undefined if the genesis record is not the expected one: then no signature can be verified. */
   #ring: KeyRing | undefined = emptyRing;
+  /** The keys that may have signed records; the same array while the ring is the same. */
+  #signers: { readonly ring: KeyRing | undefined; readonly list: readonly ReadingSigner[] } = {
+    ring: undefined,
+    list: [],
+  };
   #size = 0n;
   #tree: TreePlan["tree"] | undefined = emptyTree;
 
   constructor(context: WalkContext) {
     this.#context = context;
-    const cursor = (family: "r" | "b", step: string): Cursor =>
-      new Cursor(context.store.range(familyRange(family)), () =>
-        context.findings.add(null, step, "a key is malformed"),
-      );
-    this.#records = cursor("r", "sequence");
-    this.#groups = cursor("b", "group");
+    const { store, findings, readers } = context;
+    const [records, groups] = [store.range(familyRange("r")), store.range(familyRange("b"))];
+    const malformed = (step: string) => (): void => findings.add(null, step, "a key is malformed");
+    const onMalformed = malformed("sequence");
+    this.#records =
+      readers === undefined
+        ? new Cursor(records, onMalformed)
+        : new ReadAhead(records, readers, () => this.#signersNow(), onMalformed);
+    this.#groups = new Cursor(groups, malformed("group"));
   }
 
   /** The ring after the records walked so far. */
@@ -206,7 +232,7 @@ export class Walk {
   /** Reads everything up to `end`, which becomes the size. */
   async #take(end: bigint, group: GroupEntry | undefined): Promise<WalkedGroup> {
     const first = this.#size;
-    const records: WalkedRecord[] = [];
+    const records: (WalkedRecord | WalkedDecision)[] = [];
     const read: (Hash | undefined)[] = [];
     for (let position = first; position < end; position += 1n) {
       const { leaf, record } = await this.#read(position);
@@ -302,6 +328,12 @@ export class Walk {
       this.#context.keyless.add(tenantWithoutKey, position, kept !== undefined);
       return { leaf: kept && leafHash(kept), record: undefined };
     }
+    const verified = this.#believed(next);
+    if (verified?.entry !== undefined) {
+      const { hash, keyVersion, tenant, entry } = verified;
+      const body = { tenant, kind: "frozen_chain", space: "user" } as const;
+      return { leaf: verified.leaf, record: { position, body, hash, keyVersion, entry } };
+    }
     let leaf: Hash | undefined;
     try {
       const { sealer } = this.#context;
@@ -312,7 +344,7 @@ export class Walk {
       const body = readRecord(opened, { origin: this.#context.origin, tenant });
       inStep(position, "schema", () => readDisclosures(disclosures, body));
       if (position === 0n) this.#begin(body, hash);
-      await this.#verify(opened);
+      if (verified === undefined) await this.#verify(opened);
       this.#announce(position, body);
       const keyVersion = sealedKeyVersion(sealedPart(next.value), position);
       return { leaf, record: { position, body, hash, attestations, keyVersion } };
@@ -320,6 +352,25 @@ export class Walk {
       findings.add(position, stepOf(error), ruleOf(error));
       return { leaf, record: undefined };
     }
+  }
+
+  /** What a thread found, if the ring of this position has the key by which it verified the signature. */
+  #believed({ position, prepared }: StoredRecord): Prepared | undefined {
+    if (prepared === undefined || this.#ring === undefined) return undefined;
+    const { kid, publicKey } = prepared.signer;
+    const found = findSigner(this.#ring, "record", kid, position);
+    return found.kind === "ok" && equalBytes(found.entry.publicKey, publicKey) ? prepared : undefined;
+  }
+
+  #signersNow(): readonly ReadingSigner[] {
+    const ring = this.#ring;
+    if (this.#signers.ring !== ring) {
+      const list = (ring?.entries ?? []).flatMap(({ role, thumbprint: kid, publicKey }) =>
+        role === "record" ? [{ kid, publicKey }] : [],
+      );
+      this.#signers = { ring, list };
+    }
+    return this.#signers.list;
   }
 
   /** The entry of a record that was erased; its leaf is then compared like any. */
