@@ -58,6 +58,8 @@ export const commitRecordMsMax = 0.5;
 export const tokensPerPrincipalMax = 512;
 /** Size at which a server stops its young generation from growing; noticed late, it may have doubled once more. */
 export const youngGenerationBytes = 32 << 20;
+/** The same of a process that scans a whole ledger and does nothing else. */
+export const scanYoungBytes = 8 << 20;
 /** Maximum lag of the anchor behind the ledger. */
 export const anchorRecordsMax = 1000;
 export const anchorDelayMsMax = 1000;

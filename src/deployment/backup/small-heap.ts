@@ -5,7 +5,7 @@
  */
 import { PerformanceObserver } from "node:perf_hooks";
 import v8 from "node:v8";
-import { youngGenerationBytes } from "../../limits.ts";
+import { scanYoungBytes, youngGenerationBytes } from "../../limits.ts";
 
 /** Collects the old generation after 30 % growth over live data; lets the young generation grow no further. */
 const small = ["--heap-growing-percent=30", "--semi-space-growth-factor=1"];
@@ -24,8 +24,25 @@ let serving: readonly string[] = usual;
 
 const settle = (): void => apply(holders > 0 ? small : serving);
 
-/** Applies to the process from now on. */
-export const keepHeapSmall = (): void => apply(small);
+const youngBytes = (): number =>
+  v8.getHeapSpaceStatistics().find(({ space_name: name }) => name === "new_space")?.space_size ?? 0;
+
+/** A scan's until its young generation is large enough that what is read for one batch dies in it. */
+const scanning = ["--heap-growing-percent=30", "--semi-space-growth-factor=2"];
+
+/**
+ * Applies to the process from now on: small, once the young generation has grown to `scanYoungBytes`. Any smaller, and
+ * a third of a scan's time goes into collections.
+ */
+export const keepHeapSmall = (): void => {
+  apply(scanning);
+  const observer = new PerformanceObserver(() => {
+    if (youngBytes() < scanYoungBytes) return;
+    observer.disconnect();
+    apply(small);
+  });
+  observer.observe({ entryTypes: ["gc"] });
+};
 
 /** Applies until the last holder is disposed of. */
 export const holdHeapSmall = (): Disposable => {
@@ -41,9 +58,6 @@ export const holdHeapSmall = (): Disposable => {
     },
   };
 };
-
-const youngBytes = (): number =>
-  v8.getHeapSpaceStatistics().find(({ space_name: name }) => name === "new_space")?.space_size ?? 0;
 
 /**
  * Bounds garbage by the live data, and the young generation by `youngGenerationBytes`, until disposed of. V8 reads its

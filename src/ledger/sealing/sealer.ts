@@ -97,6 +97,9 @@ export const keyNamed = (
   }
 };
 
+/** The beginning of a stored value, up to its data key version: equal in all values of one key and form. */
+export const keyHead = (stored: Uint8Array): Uint8Array => stored.subarray(0, 1 + tenantLength(stored) + 4);
+
 /** Opens a stored value by its tenant's key. @throws recordCorrupt, malformedRecord, malformedCbor. */
 export const openStored = (
   stored: Uint8Array,

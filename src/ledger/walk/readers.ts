@@ -5,7 +5,7 @@
  * records or `readingBatchBytes`.
  */
 import { extname } from "node:path";
-import type { Hash } from "@sigil/core/bytes";
+import { equalBytes, type Hash } from "@sigil/core/bytes";
 import { threadEnvironment } from "../../crypto/signing/thread-environment.ts";
 import {
   readingBatchBytes,
@@ -20,7 +20,7 @@ import { termsKey } from "../decisions/decision-index.ts";
 import type { DecisionEntry } from "../decisions/rows.ts";
 import type { BlindTags } from "../layout/indexes.ts";
 import { positionOf } from "../layout/keyspace.ts";
-import { keyNamed, type DataKeys } from "../sealing/sealer.ts";
+import { keyHead, keyNamed, type DataKeys } from "../sealing/sealer.ts";
 import {
   noKey,
   readingStates,
@@ -30,6 +30,9 @@ import {
   type ReadingSigner,
   type ReadingStart,
 } from "./reading-messages.ts";
+
+/** Tenants of a batch that are looked for among its values' heads. */
+const recentHeadsMax = 8;
 
 /** What a thread found: the seal, the schema and the signature by this key hold. */
 export type Prepared = {
@@ -105,8 +108,7 @@ export class Readers implements AsyncDisposable {
 
   /** @returns undefined if no thread has answered. */
   async read(entries: readonly StoreEntry[], signers: readonly ReadingSigner[]): Promise<Sent | undefined> {
-    const keys: (ReadingKey | undefined)[] = [];
-    for (const entry of entries) keys.push(await this.#keyOf(entry));
+    const keys = await this.#keysOf(entries);
     const thread = idlest(this.#threads.map((each) => each.thread));
     const chosen = this.#threads.find((each) => each.thread === thread);
     if (chosen === undefined || signers.length === 0) return undefined;
@@ -159,8 +161,21 @@ export class Readers implements AsyncDisposable {
     return { ...request, learned, signers: isTold ? undefined : signers };
   }
 
-  async #keyOf([key, value]: StoreEntry): Promise<ReadingKey | undefined> {
-    const named = keyNamed(value, positionOf(key));
+  async #keysOf(entries: readonly StoreEntry[]): Promise<readonly (ReadingKey | undefined)[]> {
+    const keys: (ReadingKey | undefined)[] = [];
+    // The heads of recent values, as they lie there: few differ, and their keys need not be looked for again.
+    const recent: { readonly head: Uint8Array; readonly key: ReadingKey | undefined }[] = [];
+    for (const [key, value] of entries) {
+      const known = recent.find(({ head }) => equalBytes(value.subarray(0, head.length), head));
+      const found = known === undefined ? await this.#keyOf(value, positionOf(key)) : known.key;
+      keys.push(found);
+      if (known === undefined && recent.length < recentHeadsMax) recent.push({ head: keyHead(value), key: found });
+    }
+    return keys;
+  }
+
+  async #keyOf(value: Uint8Array, position: bigint): Promise<ReadingKey | undefined> {
+    const named = keyNamed(value, position);
     if (named === undefined || this.#options.dataKeys.newest(named.tenant) === 0) return undefined;
     const name = `${named.tenant}/${named.keyVersion}`;
     if (this.#keys.has(name)) return this.#keys.get(name);
