@@ -36,7 +36,8 @@ const isAscii = (text: string): boolean => {
 /** Order of the encodings of two ASCII keys: by length first, which is in the head. */
 const compareAsciiKeys = (a: string, b: string): number => a.length - b.length || (a < b ? -1 : 1);
 
-const sortKeys = (keys: string[]): string[] => {
+/** Sorts in place where it can. @returns the keys in the order of their encodings. */
+export const sortKeys = (keys: string[]): string[] => {
   for (const key of keys) {
     if (!isAscii(key)) {
       // UTF-16 order differs from UTF-8 order above the surrogates, so compare bytes.
@@ -157,6 +158,22 @@ export class CborWriter {
     this.#reserve(value.length);
     this.#buffer.set(value, this.#at);
     this.#at += value.length;
+  }
+
+  /** Copies bytes that are encoded already. By index: `set` costs more than copying a key. */
+  raw(encoded: Uint8Array): void {
+    const { length } = encoded;
+    this.#reserve(length);
+    const buffer = this.#buffer;
+    const at = this.#at;
+    for (let index = 0; index < length; index += 1) buffer[at + index] = encoded[index] as number;
+    this.#at = at + length;
+  }
+
+  /** Leaves room that its caller fills after `finish`. */
+  skip(bytes: number): void {
+    this.#reserve(bytes);
+    this.#at += bytes;
   }
 
   text(value: string): void {

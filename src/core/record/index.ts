@@ -9,6 +9,7 @@ export {
   principalRecordId,
 } from "./enrolment.ts";
 export { escaped, unseenCharacters, visibleText } from "./characters.ts";
+export { EnvelopeDraft } from "./envelope-draft.ts";
 export type { Disclosing, FeedBatch, FeedItem, PublishedRecord, ReadFeed } from "./feed.ts";
 export {
   commitTo,

@@ -3,14 +3,13 @@
  * Source: docs/spec/record.md §6. A kind without a schema is user data, and only the user space holds it.
  */
 import type { CborValue } from "../cbor/cbor.ts";
-import type { CborWriter } from "../cbor/encode.ts";
 import { refuseField } from "./fields.ts";
 import { parseAttestationRecord, parseSchema, parseTombstone } from "./kinds/canon.ts";
 import { parseCallerHead } from "./kinds/caller-head.ts";
 import { parseErased, parseErasure } from "./kinds/erasure.ts";
 import { parseFeedGrant } from "./kinds/feed-grant.ts";
 import { parseFlipReport } from "./kinds/flip-report.ts";
-import { parseFrozenChain, writeFrozenChain } from "./kinds/frozen-chain.ts";
+import { parseFrozenChain } from "./kinds/frozen-chain.ts";
 import { parseFrozenChain1 } from "./kinds/frozen-chain-1.ts";
 import { parseGenesis } from "./kinds/genesis.ts";
 import { parsePrincipal, parseQuorum, parseSigningKey, parseWitness } from "./kinds/governance.ts";
@@ -36,13 +35,6 @@ export * from "./kinds/suspension.ts";
 export * from "./kinds/operations.ts";
 export { formatGenesis, parseGenesis, type GenesisPayload } from "./kinds/genesis.ts";
 export { formatTrustModel, parseTrustModel, type TrustModelPayload } from "./kinds/trust-model.ts";
-
-type PayloadOfKind = {
-  readonly kind: string;
-  readonly space: Space;
-  readonly payload: CborValue;
-  readonly schemaVersion: number;
-};
 
 type Parse = (payload: CborValue) => unknown;
 
@@ -99,11 +91,6 @@ const schemas: ReadonlyMap<string, Schema> = new Map<string, Schema>([
 /** Names of the kinds with a schema. */
 export const knownKinds: readonly string[] = [...schemas.keys()];
 
-/** Schemas that have a writer, which checks and encodes in one pass: same errors, same bytes. */
-const writers: ReadonlyMap<Parse, (writer: CborWriter, payload: CborValue) => void> = new Map([
-  [parseFrozenChain, writeFrozenChain],
-]);
-
 /** @returns undefined if any payload is allowed. @throws malformedRecord. */
 const schemaOf = (kind: string, space: Space, schemaVersion: number): Parse | undefined => {
   const schema = schemas.get(kind);
@@ -125,16 +112,4 @@ const schemaOf = (kind: string, space: Space, schemaVersion: number): Parse | un
 /** @throws malformedRecord if the kind is not allowed in the space, its version is unknown or a field breaks a rule. */
 export const checkPayload = (kind: string, space: Space, payload: CborValue, schemaVersion = 1): void => {
   schemaOf(kind, space, schemaVersion)?.(payload);
-};
-
-/** Checks and encodes a payload. @throws malformedRecord as `checkPayload`, unencodableValue. */
-export const writePayload = (
-  writer: CborWriter,
-  { kind, space, payload, schemaVersion }: PayloadOfKind,
-): void => {
-  const parse = schemaOf(kind, space, schemaVersion);
-  const write = parse && writers.get(parse);
-  if (write !== undefined) return write(writer, payload);
-  parse?.(payload);
-  writer.value(payload);
 };

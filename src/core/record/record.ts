@@ -19,7 +19,8 @@ import {
   textField,
   uintField,
 } from "./fields.ts";
-import { checkPayload, writePayload } from "./kinds.ts";
+import { encodeDecision } from "./decision-writer.ts";
+import { checkPayload } from "./kinds.ts";
 import { attestationsMax, kindBytesMax, labelBytesMax, linksMax, schemaVersionMax } from "../limits.ts";
 import { recordIdFault, spaces, systemTenant, tenantFault, type Space } from "./names.ts";
 
@@ -98,7 +99,10 @@ const readBody = (value: CborValue): RecordBody => {
 };
 
 /** @throws malformedRecord naming the field, unencodableValue for a payload without a canonical encoding. */
-export const encodeBody = (body: RecordBody): Uint8Array => {
+export const encodeBody = (body: RecordBody): Uint8Array => encodeDecision(body) ?? encodeAny(body);
+
+/** The general way: the schema of the kind, then the encoder of any value. */
+const encodeAny = (body: RecordBody): Uint8Array => {
   const links = body.links.map(({ label, target }) => ({ label, target }));
   const map: CborMap = {
     kind: body.kind,
@@ -112,6 +116,7 @@ export const encodeBody = (body: RecordBody): Uint8Array => {
     prev: body.prev,
   };
   readBody(map);
+  checkPayload(body.kind, body.space, body.payload, body.schemaVersion);
   return encodeWith((writer) => {
     writer.beginMap(map, bodyKeys.length);
     writer.entry("id", body.id);
@@ -121,8 +126,7 @@ export const encodeBody = (body: RecordBody): Uint8Array => {
     writer.entry("links", links);
     writer.entry("space", body.space);
     writer.entry("tenant", body.tenant);
-    writer.key("payload");
-    writePayload(writer, body);
+    writer.entry("payload", body.payload);
     writer.entry("schema_version", body.schemaVersion);
     writer.endMap();
   });

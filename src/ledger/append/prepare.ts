@@ -10,6 +10,7 @@ import {
   entryOf,
   hashRecord,
   subjectOf,
+  EnvelopeDraft,
   type Disclosures,
   type RecordBody,
 } from "@sigil/core/record";
@@ -39,18 +40,34 @@ export const prepareRecord = (
   return { attestations: [], ...beside, body, bodyBytes, hash: hashRecord(bodyBytes) };
 };
 
-export const signRecord = async (
-  record: PreparedRecord,
-  { signer, origin }: { readonly signer: Signer; readonly origin: string },
-): Promise<SignedRecord> => {
+/** The general way, of any length and with attestations. */
+const signWhole = async (
+  { body, bodyBytes, attestations }: PreparedRecord,
+  { signer, origin }: Signing,
+): Promise<Uint8Array> => {
   const protectedBytes = encodeProtected({
     contentType: recordContentType,
     kid: signer.thumbprint,
     origin,
-    subject: subjectOf(record.body),
+    subject: subjectOf(body),
   });
-  const signature = await signer.sign(toBeSigned(protectedBytes, record.bodyBytes));
-  const statement = encodeStatement({ protectedBytes, payload: record.bodyBytes, signature });
-  const envelope = encodeEnvelope({ statement, attestations: record.attestations });
-  return { ...record, envelope, leaf: leafHash(entryOf(envelope)) };
+  const signature = await signer.sign(toBeSigned(protectedBytes, bodyBytes));
+  return encodeEnvelope({
+    statement: encodeStatement({ protectedBytes, payload: bodyBytes, signature }),
+    attestations,
+  });
+};
+
+type Signing = { readonly signer: Signer; readonly origin: string };
+
+export const signRecord = async (record: PreparedRecord, signing: Signing): Promise<SignedRecord> => {
+  const { body, bodyBytes, hash, attestations, disclosures, numbered } = record;
+  const header = { kid: signing.signer.thumbprint, origin: signing.origin };
+  const draft = attestations.length === 0 ? EnvelopeDraft.of(header, subjectOf(body), bodyBytes) : undefined;
+  const envelope =
+    draft === undefined
+      ? await signWhole(record, signing)
+      : draft.sign(await signing.signer.sign(draft.toBeSigned));
+  const leaf = leafHash(entryOf(envelope));
+  return { body, bodyBytes, hash, attestations, disclosures, numbered, envelope, leaf };
 };

@@ -1,9 +1,10 @@
-/** The one-pass writer of decisions against the schema and the generic encoder. */
+/** The writer of decisions against the schema and the generic encoder. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import fc from "fast-check";
-import { toHex } from "../../../src/core/bytes.ts";
+import { toHex, type Hash } from "../../../src/core/bytes.ts";
 import { cborEncode, type CborMap, type CborValue } from "../../../src/core/cbor/cbor.ts";
+import { encodeDecision } from "../../../src/core/record/decision-writer.ts";
 import { checkPayload, frozenVerdicts } from "../../../src/core/record/kinds.ts";
 import { levelNames } from "../../../src/core/record/names.ts";
 import { decodeBody, encodeBody, type RecordBody } from "../../../src/core/record/record.ts";
@@ -117,7 +118,8 @@ const bodyOf = (payload: CborValue): RecordBody => ({
 /** The deliberately dumb version: the schema first, then the encoder of any value. */
 const encodeInTwoPasses = ({ schemaVersion, payload, ...body }: RecordBody): Uint8Array => {
   checkPayload(body.kind, body.space, payload, schemaVersion);
-  return cborEncode({ ...body, links: [], schema_version: schemaVersion, payload });
+  const links = body.links.map(({ label, target }) => ({ label, target }));
+  return cborEncode({ ...body, links, schema_version: schemaVersion, payload });
 };
 
 const outcomeOf = (run: () => Uint8Array): unknown => {
@@ -140,6 +142,58 @@ describe("decisions written in one pass", () => {
       }),
       { numRuns: 500 },
     );
+  });
+
+  it("are taken by the writer itself, unless there is in them what no server writes yet", () => {
+    let taken = 0;
+    fc.assert(
+      fc.property(chains, ({ context, rules, delegation, approval, budgets, ...chain }) => {
+        const later = { context, rules, delegation, approval, budgets };
+        const tables = [chain.features, chain.contributions, chain.request.metadata];
+        const isRegular =
+          typeof outcomeOf(() => encodeBody(bodyOf(chain))) === "string" &&
+          tables.every((table) => Object.keys(table).length <= 24);
+        expect(encodeDecision(bodyOf(chain)) !== undefined).to.equal(isRegular);
+        if (isRegular) taken += 1;
+        for (const [name, value] of Object.entries(later)) {
+          if (value === undefined) continue;
+          expect(encodeDecision(bodyOf({ ...chain, [name]: value })), name).to.equal(undefined);
+        }
+      }),
+      { numRuns: 500 },
+    );
+    expect(taken).to.be.above(100);
+  });
+
+  it("are left to the general way where the rest of the body is not a decision's", () => {
+    const [chain] = fc.sample(chains, { numRuns: 1, seed: 7 });
+    const good = bodyOf({ ...chain, verdict: "deny" });
+    const target = new Uint8Array(32) as Hash;
+    const others: readonly Partial<RecordBody>[] = [
+      { id: "a//b" },
+      { id: "" },
+      { tenant: "Acme" },
+      { ts: -1 },
+      { ts: 1.5 },
+      { space: "system" },
+      { kind: "frozen_chains" },
+      { schemaVersion: 1 },
+      { schemaVersion: 3 },
+      { prev: target },
+      { links: [{ label: "", target }] },
+      { links: [{ label: "é".repeat(200), target }] },
+      { links: [{ label: "model", target: target.subarray(1) as Hash }] },
+      { links: Array.from({ length: 65 }, () => ({ label: "model", target })) },
+    ];
+    for (const other of others) {
+      expect(encodeDecision({ ...good, ...other }), JSON.stringify(other)).to.equal(undefined);
+    }
+    const links = [
+      { label: "model", target },
+      { label: "suspension", target },
+    ];
+    const linked = { ...good, links };
+    expect(outcomeOf(() => encodeBody(linked))).to.equal(outcomeOf(() => encodeInTwoPasses(linked)));
   });
 
   it("are refused for what the schema or the encoder refuses", () => {

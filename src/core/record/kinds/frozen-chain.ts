@@ -4,11 +4,8 @@
  */
 import type { Hash } from "../../bytes.ts";
 import type { CborMap, CborValue } from "../../cbor/cbor.ts";
-import type { CborWriter } from "../../cbor/encode.ts";
 import {
-  anyMap,
   anyTextField,
-  bytesField,
   distinct,
   exactMap,
   hashField,
@@ -290,70 +287,4 @@ const withoutUndefined = (map: Readonly<Record<string, CborValue | undefined>>):
     if (value !== undefined) kept[key] = value;
   }
   return kept;
-};
-
-const writeTable = (
-  writer: CborWriter,
-  map: CborMap,
-  tablePath: string,
-  name: string,
-  check: (table: CborMap, of: string, key: string) => CborValue,
-): void => {
-  const table = anyMap(map[name], `${tablePath}.${name}`);
-  for (const key of Object.keys(table)) check(table, `${tablePath}.${name}`, key);
-  writer.entry(name, table);
-};
-
-/** As `hashField`, without the copy. */
-const hashBytes = (map: CborMap, mapPath: string, name: string): Uint8Array => {
-  const bytes = bytesField(map, mapPath, name);
-  return bytes.length === 32 ? bytes : refuseField(mapPath, name, "must be 32 bytes");
-};
-
-const writeRequest = (writer: CborWriter, value: CborValue | undefined): void => {
-  const map = mapOf(value, requestPath, requestKeys, requestOptionalKeys);
-  writer.beginMap(map, Object.keys(map).length);
-  writer.entry("loa", oneOfField(map, requestPath, "loa", levelNames));
-  writer.entry("input", hashBytes(map, requestPath, "input"));
-  writer.entry("action", anyTextField(map, requestPath, "action"));
-  writer.entry("caller", anyTextField(map, requestPath, "caller"));
-  writer.entry("target", anyTextField(map, requestPath, "target"));
-  if (isPresent(map, "min_loa")) writer.entry("min_loa", oneOfField(map, requestPath, "min_loa", levelNames));
-  if (isPresent(map, "session")) writer.entry("session", textField(map, requestPath, "session"));
-  writer.entry("subject", anyTextField(map, requestPath, "subject"));
-  writeTable(writer, map, requestPath, "metadata", anyTextField);
-  writer.endMap();
-};
-
-/**
- * Checks as `parseFrozenChain` and encodes as `cborEncode`, in one pass with the keys in canonical order: most records
- * are decisions. @throws malformedRecord, unencodableValue.
- */
-export const writeFrozenChain = (writer: CborWriter, payload: CborValue): void => {
-  const map = mapOf(payload, path, chainKeys, optionalKeys);
-  readBand(map);
-  readLater(map);
-  const optional = (name: string, check: (map: CborMap, of: string, key: string) => CborValue): void => {
-    if (isPresent(map, name)) writer.entry(name, check(map, path, name));
-  };
-  const asGiven = (_: CborMap, __: string, name: string): CborValue => map[name] ?? null;
-  writer.beginMap(map, Object.keys(map).length);
-  optional("z", numberField);
-  writer.entry("model", anyTextField(map, path, "model"));
-  optional("rules", asGiven);
-  writer.entry("reason", checkReason(textField(map, path, "reason")));
-  optional("review", asGiven);
-  optional("budgets", asGiven);
-  optional("context", asGiven);
-  writer.key("request");
-  writeRequest(writer, map["request"]);
-  writer.entry("verdict", checkVerdict(oneOfField(map, path, "verdict", frozenVerdicts), map));
-  optional("approval", asGiven);
-  writeTable(writer, map, path, "features", numberField);
-  optional("threshold", numberField);
-  optional("caller_seq", (of, ofPath, name) => uintField(of, ofPath, name, 1));
-  optional("delegation", asGiven);
-  writer.entry("duration_us", uintField(map, path, "duration_us"));
-  writeTable(writer, map, path, "contributions", numberField);
-  writer.endMap();
 };
