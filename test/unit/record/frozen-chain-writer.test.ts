@@ -35,7 +35,7 @@ const share = fc.double({ min: 0, max: 0.5, noNaN: true });
 const name = fc.string({ minLength: 1 });
 
 /** Most of them are good; an allow may lack its grounds. */
-const chains = fc.record(
+const whole = fc.record(
   {
     request,
     features: tableOf(number),
@@ -59,6 +59,19 @@ const chains = fc.record(
   },
 ) satisfies fc.Arbitrary<CborMap>;
 
+type Chain = typeof whole extends fc.Arbitrary<infer Value> ? Value : never;
+const later: readonly (keyof Chain)[] = ["context", "rules", "delegation", "approval", "budgets"];
+
+const withoutLater = (chain: Chain): Chain => {
+  const kept = { ...chain };
+  for (const name of later) delete (kept as Partial<Chain>)[name];
+  return kept;
+};
+
+/** What servers write, mostly: the writer takes no other. */
+const served = whole.map(withoutLater);
+const chains = fc.oneof(whole, { weight: 3, arbitrary: served });
+
 const junk = fc.constantFrom<CborValue | undefined>(
   undefined,
   null,
@@ -75,6 +88,9 @@ const junk = fc.constantFrom<CborValue | undefined>(
   [1],
   {},
   { low: 0.5, high: 0.4 },
+  { low: -0.1, high: 0.4 },
+  { low: 0.5, high: 1.1 },
+  0,
   { id: "x" },
 );
 
@@ -147,22 +163,73 @@ describe("decisions written in one pass", () => {
   it("are taken by the writer itself, unless there is in them what no server writes yet", () => {
     let taken = 0;
     fc.assert(
-      fc.property(chains, ({ context, rules, delegation, approval, budgets, ...chain }) => {
-        const later = { context, rules, delegation, approval, budgets };
+      fc.property(whole, (given) => {
+        const chain = withoutLater(given);
         const tables = [chain.features, chain.contributions, chain.request.metadata];
         const isRegular =
           typeof outcomeOf(() => encodeBody(bodyOf(chain))) === "string" &&
           tables.every((table) => Object.keys(table).length <= 24);
         expect(encodeDecision(bodyOf(chain)) !== undefined).to.equal(isRegular);
         if (isRegular) taken += 1;
-        for (const [name, value] of Object.entries(later)) {
-          if (value === undefined) continue;
-          expect(encodeDecision(bodyOf({ ...chain, [name]: value })), name).to.equal(undefined);
+        for (const name of later) {
+          if (given[name] === undefined) continue;
+          expect(encodeDecision(bodyOf({ ...chain, [name]: given[name] })), name).to.equal(undefined);
         }
       }),
       { numRuns: 500 },
     );
     expect(taken).to.be.above(100);
+  });
+
+  it("are not taken with a field that breaks its rule", () => {
+    const request = {
+      action: "write",
+      target: "notes",
+      subject: "ann",
+      caller: "ann",
+      loa: "root",
+      input: new Uint8Array(32),
+      metadata: {},
+      session: "s",
+      min_loa: "guest",
+    };
+    const good = {
+      request,
+      features: { rate: 1 },
+      contributions: { rate: -2 },
+      model: "m",
+      verdict: "allow",
+      reason: "A",
+      duration_us: 0,
+      z: 1.5,
+      threshold: 0.5,
+      review: { low: 0.5, high: 0.5 },
+      caller_seq: 1,
+    };
+    const takes = (chain: CborValue): boolean => encodeDecision(bodyOf(chain)) !== undefined;
+    expect(takes(good)).to.equal(true);
+    const bad: readonly Record<string, unknown>[] = [
+      ...[
+        { session: "" },
+        { session: 1 },
+        { loa: "king" },
+        { min_loa: "king" },
+        { input: new Uint8Array(31) },
+      ],
+      ...[{ action: 1 }, { caller: null }, { metadata: { a: 1 } }, { metadata: [] }, { more: 1 }],
+    ].map((each) => ({ request: { ...request, ...each } }));
+    const worse: readonly Record<string, unknown>[] = [
+      ...[{ model: "" }, { z: undefined }, { threshold: undefined }, { z: Infinity }, { verdict: "maybe" }],
+      ...[{ reason: "a" }, { reason: "" }, { duration_us: -1 }, { caller_seq: 0 }, { caller_seq: 1.5 }],
+      ...[{ review: { low: 0.6, high: 0.5 } }, { review: { low: 0.5, high: 1.5 } }, { review: null }],
+      ...[{ review: { low: 0.5, high: 0.5, more: 1 } }, { features: { rate: "1" } }, { more: 1 }],
+      ...[{ contributions: { rate: NaN } }, { features: null }, { request: null }],
+    ];
+    for (const each of [...bad, ...worse]) {
+      const chain = { ...good, ...each } as CborMap;
+      expect(takes(chain), JSON.stringify(each)).to.equal(false);
+      expect(outcomeOf(() => encodeBody(bodyOf(chain)))).to.be.an("object");
+    }
   });
 
   it("are left to the general way where the rest of the body is not a decision's", () => {
