@@ -9,7 +9,8 @@ import { assert } from "./errors.ts";
 
 type Asked<Request> = { readonly number: number; readonly request: Request };
 type Answered<Answer> = { readonly number: number } & (
-  { readonly answer: Answer } | { readonly failure: string }
+  | { readonly answer: Answer }
+  | { readonly failure: string }
 );
 
 /** What a program answers, with the buffers that are moved instead of copied. */

@@ -132,7 +132,8 @@ class Inspection {
     this.#total = await expectedSize(this.#store);
     const usual = this.#total < readingThreadsFrom ? 0 : threadsFor(readingThreadsMax);
     const { threads = usual, threadRecords: batchRecords } = this.#fsck;
-    if (threads > 0) this.#readers = new Readers({ origin, dataKeys, tags: this.#tags, threads, batchRecords });
+    if (threads > 0)
+      this.#readers = new Readers({ origin, dataKeys, tags: this.#tags, threads, batchRecords });
     return this.#readers;
   }
 

@@ -101,10 +101,7 @@ export const keyNamed = (
 export const keyHead = (stored: Uint8Array): Uint8Array => stored.subarray(0, 1 + tenantLength(stored) + 4);
 
 /** Opens a stored value by its tenant's key. @throws recordCorrupt, malformedRecord, malformedCbor. */
-export const openStored = (
-  stored: Uint8Array,
-  { position, ...place }: Omit<SealPlace, "form">,
-): Opened => {
+export const openStored = (stored: Uint8Array, { position, ...place }: Omit<SealPlace, "form">): Opened => {
   const form = formOf(stored);
   const opened = openRecord(sealedPart(stored), { ...place, position, form });
   const { tenant } = place;

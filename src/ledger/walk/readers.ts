@@ -169,7 +169,8 @@ export class Readers implements AsyncDisposable {
       const known = recent.find(({ head }) => equalBytes(value.subarray(0, head.length), head));
       const found = known === undefined ? await this.#keyOf(value, positionOf(key)) : known.key;
       keys.push(found);
-      if (known === undefined && recent.length < recentHeadsMax) recent.push({ head: keyHead(value), key: found });
+      if (known === undefined && recent.length < recentHeadsMax)
+        recent.push({ head: keyHead(value), key: found });
     }
     return keys;
   }

@@ -16,7 +16,14 @@ import { equalBytes, toHex, type Hash, type PublicKey } from "@sigil/core/bytes"
 import { fail, SigilFault } from "../../errors.ts";
 import { parseGenesis, readDisclosures, type RecordBody } from "@sigil/core/record";
 import { leafHash, parseCheckpoint, verifyCheckpoint, parseNote, rootOf } from "@sigil/core/merkle";
-import { applyKeyRecord, findSigner, ringOfGenesis, emptyRing, type KeyRing, verifyOwn } from "@sigil/core/keys";
+import {
+  applyKeyRecord,
+  findSigner,
+  ringOfGenesis,
+  emptyRing,
+  type KeyRing,
+  verifyOwn,
+} from "@sigil/core/keys";
 import { sealedKeyVersion } from "../../crypto/seal.ts";
 import type { Store, StoreEntry } from "../../storage/store.ts";
 import type { DecisionEntry } from "../decisions/rows.ts";

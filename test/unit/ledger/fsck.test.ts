@@ -322,6 +322,12 @@ describe("fsck", () => {
       expect(report.total, JSON.stringify(summaryOf(report).map(String))).to.be.lessThan(3);
     });
 
+    it(`finds ${name} with threads as without`, async () => {
+      const { options } = await damageCopy(whole, damage);
+      const alone = await runFsck(options, { threads: 0 });
+      expect(await runFsck(options, { threads: 1, threadRecords: 16 })).to.deep.equal(alone);
+    });
+
     it(`finds ${name} on the disk of a ledger that is served`, async () => {
       const report = await inspectLive(damage);
       expect([report.first?.position, report.first?.step], JSON.stringify(report.first?.rule)).to.deep.equal(
