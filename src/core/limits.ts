@@ -72,6 +72,8 @@ export const policyLinesMax = 256;
 export const tileLevelMax = 63;
 /** Cached parsed public keys: signing keys, witnesses and the busiest principals. */
 export const verifyKeysMax = 4096;
+/** Keys whose multiples are kept, 130 KB each: a ledger's own, and a few that sign as often. */
+export const keyTablesMax = 64;
 /**
  * Cached accepted signatures, separately for own and foreign keys: about a megabyte, enough for a busy tenant's
  * records.

@@ -32,8 +32,7 @@ export type CallContext = {
   /** Whether a token may be sent on this connection. */
   readonly mayAuthorize: boolean;
   readonly deadlineMs: number;
-  /** The largest reply that the channel accepts, in bytes; undefined if unlimited. */
-  readonly replyBytesMax: number | undefined;
+  readonly headers: CallHeaders;
   /** When calls that may be repeated are. */
   readonly retry: Required<RetryOptions> | "none";
   readonly budget: RetryBudget;
@@ -109,39 +108,90 @@ export const within = async <Result>(
 };
 
 /** @throws SigilError: UNAUTHENTICATED if the source fails, CANCELLED by the signal, DEADLINE_EXCEEDED if late. */
-const takeToken = async (
-  signer: TokenSigner,
+const waitForToken = async (
+  pending: PromiseLike<unknown>,
   deadlineMs: number | undefined,
   signal: AbortSignal | undefined,
 ): Promise<string> => {
+  const late = "the source of tokens did not answer in time";
   try {
-    const token: unknown = signer.token();
-    // Most sources have the token at hand, and then nothing is waited for.
-    const late = "the source of tokens did not answer in time";
-    return requireToken(
-      token instanceof Promise ? await within(token, late, deadlineMs, signal) : await token,
-    );
+    return requireToken(await within(Promise.resolve(pending), late, deadlineMs, signal));
   } catch (error) {
-    throw error instanceof SigilError ? error : noToken("the source of tokens failed", { cause: error });
+    throw tokenFailure(error);
   }
 };
 
-const callMetadata = async (
-  context: CallContext,
-  { metadata: given, deadlineMs, signal }: CallOptions,
-): Promise<Metadata> => {
+const tokenFailure = (error: unknown): SigilError =>
+  error instanceof SigilError ? error : noToken("the source of tokens failed", { cause: error });
+
+const isPromise = (value: unknown): value is PromiseLike<unknown> =>
+  typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
+
+/** Most sources have the token at hand: then nothing is waited for, and the call begins in its caller's stack. */
+const takeToken = (
+  signer: TokenSigner,
+  deadlineMs: number | undefined,
+  signal: AbortSignal | undefined,
+): string | Promise<string> => {
+  let token: unknown;
+  try {
+    token = signer.token();
+    if (!isPromise(token)) return requireToken(token);
+  } catch (error) {
+    throw tokenFailure(error);
+  }
+  return waitForToken(token, deadlineMs, signal);
+};
+
+/**
+ * What a connection's calls are sent with. grpc-js looks at every character of what is set, so the last token's header
+ * is kept; each call has a copy, since whoever traces it adds to what is sent.
+ */
+export class CallHeaders {
+  readonly #plain = new Metadata();
+  #authorized: { readonly token: string; readonly metadata: Metadata } | undefined;
+
+  constructor(replyBytesMax: number | undefined) {
+    if (replyBytesMax !== undefined) this.#plain.set(replyBytesKey, String(replyBytesMax));
+  }
+
+  /** @param token undefined for a call that sends none. */
+  with(token: string | undefined): Metadata {
+    if (token === undefined) return this.#plain.clone();
+    if (this.#authorized?.token !== token) {
+      const metadata = this.#plain.clone();
+      metadata.set(authorizationKey, `Bearer ${token}`);
+      this.#authorized = { token, metadata };
+    }
+    return this.#authorized.metadata.clone();
+  }
+}
+
+/** With what the caller of this one call sends, which stands before the connection's own. */
+const withGiven = (headers: Metadata, given: NonNullable<CallOptions["metadata"]>): Metadata => {
   const metadata = given instanceof Metadata ? given.clone() : new Metadata();
   if (!(given instanceof Metadata)) {
-    for (const [key, value] of Object.entries(given ?? {})) setMetadata(metadata, key, value);
+    for (const [key, value] of Object.entries(given)) setMetadata(metadata, key, value);
   }
-  if (context.replyBytesMax !== undefined && metadata.get(replyBytesKey).length === 0) {
-    metadata.set(replyBytesKey, String(context.replyBytesMax));
+  for (const key of [replyBytesKey, authorizationKey]) {
+    const [own] = headers.get(key);
+    if (own !== undefined && metadata.get(key).length === 0) metadata.set(key, own);
   }
-  if (context.signer !== undefined && metadata.get(authorizationKey).length === 0) {
-    metadata.set(authorizationKey, `Bearer ${await takeToken(context.signer, deadlineMs, signal)}`);
-  }
-  if (!context.mayAuthorize && metadata.get(authorizationKey).length > 0) throw new TypeError(tokenRefusal);
   return metadata;
+};
+
+const callMetadata = (
+  context: CallContext,
+  { metadata: given, deadlineMs, signal }: CallOptions,
+): Metadata | Promise<Metadata> => {
+  const { signer, headers, mayAuthorize } = context;
+  const isOther = given !== undefined && hasOwnToken({ metadata: given });
+  if (isOther && !mayAuthorize) throw new TypeError(tokenRefusal);
+  const finish = (token: string | undefined): Metadata =>
+    given === undefined ? headers.with(token) : withGiven(headers.with(token), given);
+  if (signer === undefined || isOther) return finish(undefined);
+  const token = takeToken(signer, deadlineMs, signal);
+  return typeof token === "string" ? finish(token) : token.then(finish);
 };
 
 const isAborted = (signal: AbortSignal | undefined): boolean => signal?.aborted === true;
@@ -149,35 +199,43 @@ const isAborted = (signal: AbortSignal | undefined): boolean => signal?.aborted 
 export const cancelled = (signal: AbortSignal | undefined): SigilError =>
   new SigilError(Code.CANCELLED, "cancelled by the caller", {}, { cause: signal?.reason });
 
-/** @throws SigilError */
+const startUnary = <Request, Response>(
+  method: UnaryMethod<Request, Response>,
+  request: Request,
+  metadata: Metadata,
+  options: { readonly deadline: number },
+  { signal, onTrailers }: CallOptions,
+): Promise<Response> =>
+  new Promise((resolve, reject) => {
+    // The signal may have aborted while the token was made.
+    if (isAborted(signal)) throw cancelled(signal);
+    const abort = (): void => call.cancel();
+    const call = method(request, metadata, options, (error, response) => {
+      signal?.removeEventListener("abort", abort);
+      if (error === null) resolve(response);
+      else reject(isAborted(signal) ? cancelled(signal) : SigilError.from(error));
+    });
+    signal?.addEventListener("abort", abort, { once: true });
+    if (onTrailers !== undefined) {
+      call.on("status", ({ code, metadata: trailers }) => {
+        if (code === Code.OK) onTrailers(trailers);
+      });
+    }
+  });
+
+/** Sends before it returns, if the token is at hand: an error then has its caller's stack. @throws SigilError */
 export const callUnary = async <Request, Response>(
   method: UnaryMethod<Request, Response>,
   request: Request,
   context: CallContext,
-  { signal, metadata: given, deadlineMs = context.deadlineMs, onTrailers }: CallOptions = {},
+  given: CallOptions = {},
 ): Promise<Response> => {
+  const { signal, deadlineMs = context.deadlineMs } = given;
   if (isAborted(signal)) throw cancelled(signal);
   const options = { deadline: Date.now() + deadlineMs };
-  const metadata = await callMetadata(context, { metadata: given, deadlineMs, signal });
-  const { promise, resolve, reject } = deferred<Response>();
-  const call = method(request, metadata, options, (error, response) => {
-    if (error === null) resolve(response);
-    else reject(isAborted(signal) ? cancelled(signal) : SigilError.from(error));
-  });
-  if (onTrailers !== undefined) {
-    call.on("status", ({ code, metadata: trailers }) => {
-      if (code === Code.OK) onTrailers(trailers);
-    });
-  }
-  const abort = (): void => call.cancel();
-  signal?.addEventListener("abort", abort, { once: true });
-  // The signal may have aborted while the token was made.
-  if (isAborted(signal)) abort();
-  try {
-    return await promise;
-  } finally {
-    signal?.removeEventListener("abort", abort);
-  }
+  const made = callMetadata(context, given.deadlineMs === undefined ? { ...given, deadlineMs } : given);
+  const metadata = made instanceof Promise ? await made : made;
+  return startUnary(method, request, metadata, options, given);
 };
 
 type DuplexMethod<Request, Response> = (

@@ -8,7 +8,7 @@ import {
   type FollowOptions,
   type FollowQuery,
 } from "./audit/decisions.ts";
-import { callUnary, tokenRefusal, type CallOptions } from "./call.ts";
+import { CallHeaders, callUnary, tokenRefusal, type CallOptions } from "./call.ts";
 import type * as audit from "@sigil/proto/sigil/audit/v1/audit";
 import * as backup from "@sigil/proto/sigil/backup/v1/backup";
 import * as canon from "@sigil/proto/sigil/canon/v1/canon";
@@ -199,7 +199,7 @@ export const connect = (options: ConnectOptions): SigilConnection => {
     signer,
     mayAuthorize,
     deadlineMs,
-    replyBytesMax: replyBytesMaxOf(channelOptions),
+    headers: new CallHeaders(replyBytesMaxOf(channelOptions)),
     retry: options.retry === "none" ? options.retry : parseRetry(options.retry ?? retryDefaults),
     budget: new RetryBudget(),
     closed: closing.signal,

@@ -114,13 +114,13 @@ const ownNumbers = (
 ): Remembering | undefined => (hasOwnToken(options) ? undefined : remembering);
 
 /** The same, with the numbers of its decisions remembered before they are handed on. */
-const remembered =
-  <Request, Response>(
-    remembering: Remembering | undefined,
-    call: Unary<Request, Response>,
-    decisionsIn: (response: Response) => readonly trust.CheckResponse[],
-  ): Unary<Request, Response> =>
-  async (request, options) => {
+const remembered = <Request, Response>(
+  remembering: Remembering | undefined,
+  call: Unary<Request, Response>,
+  decisionsIn: (response: Response) => readonly trust.CheckResponse[],
+): Unary<Request, Response> => {
+  if (remembering === undefined) return call;
+  return async (request, options) => {
     const own = ownNumbers(remembering, options);
     if (own === undefined) return call(request, options);
     const asked = await own.ask();
@@ -132,6 +132,7 @@ const remembered =
       own.settle(asked);
     }
   };
+};
 
 const decisionsOf = ({ results }: trust.BatchCheckResponse): readonly trust.CheckResponse[] =>
   results.flatMap(({ outcome }) => (outcome?.$case === "decision" ? [outcome.value] : []));
