@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from google.protobuf.message import Message
 
-from .answers.decision import Decision, Question
-from .answers.proving import asking_for_proof, genesis_of, proof_error, prove, walk_of
+from .answers.decision import Decision, Question, request_of
+from .answers.proving import genesis_of
 from .calls.awaiting import AsyncCaller, Pending, as_async
 from .calls.methods import method_of
 from .calls.retry import Retry
@@ -19,14 +19,15 @@ from .calls.target import Option, Security
 from .errors import Denied, SigilError
 from .guards.functions import AsyncGuard
 from .guards.rule import AsyncPart, Rule
-from .messages import key_v1, trust_v1, type_v1
+from .messages import trust_v1, type_v1
 from .options import settings_of, tokens_of
 from .services.audit import AsyncAudit
 from .services.canon import AsyncCanon
 from .services.modules import AsyncModules
+from .services.proofs import AsyncProver, walk_keys_later
 from .services.questions import OpenQuestions, batch_decisions, batch_of, check_reply, decided
 from .tokens import AsyncTokenSource, PrivateKey
-from .verify import KeyWalk, ProofError, Trust
+from .verify import KeyWalk, Trust
 
 _ROOM_SECONDS = 0.01
 
@@ -79,9 +80,9 @@ class AsyncSigil:
         )
         self._principal = principal
         self._target = target
-        self._genesis = None if verify_decisions is None else genesis_of(verify_decisions)
-        self._walking: asyncio.Future[KeyWalk] | None = None
+        genesis = None if verify_decisions is None else genesis_of(verify_decisions)
         self._caller = AsyncCaller(settings, source, interceptors)
+        self._prover = None if genesis is None else AsyncProver(self._caller, genesis)
         self.canon = AsyncCanon(self._caller, origin)
         """Records, proposals and attestations."""
         self.audit = AsyncAudit(self._caller)
@@ -105,10 +106,10 @@ class AsyncSigil:
         metadata: Metadata | None = None,
     ) -> Pending[Decision]:
         """The decision, which is true for an allow alone. Raises SigilError where there is none, which is a deny."""
-        question = Question(
+        request = request_of(
             action, target, subject, session, input, keep_input, idempotency_key, disclose, proof
         )
-        return self.check_question(question, deadline_seconds=deadline_seconds, metadata=metadata)
+        return Pending(self._decide(request, deadline_seconds, metadata))
 
     def require(
         self,
@@ -127,48 +128,59 @@ class AsyncSigil:
     ) -> Pending[Decision]:
         """The decision of an allow. Raises Denied for everything else, every error among it."""
         try:
-            question = Question(
+            request = request_of(
                 action, target, subject, session, input, keep_input, idempotency_key, disclose, proof
             )
         except SigilError as error:
             raise Denied.because(error) from error
-        return self.require_question(question, deadline_seconds=deadline_seconds, metadata=metadata)
+        return Pending(self._require(request, deadline_seconds, metadata))
 
     def check_question(
         self, question: Question, *, deadline_seconds: float | None = None, metadata: Metadata | None = None
     ) -> Pending[Decision]:
         """`check` of a Question."""
-        return Pending(self._check(question, deadline_seconds, metadata))
-
-    async def _check(
-        self, question: Question, deadline_seconds: float | None, metadata: Metadata | None
-    ) -> Decision:
-        request = question.to_message()
-        if self._genesis is not None:
-            asking_for_proof(request)
-        reply = await self._caller.unary(
-            request, deadline_seconds=deadline_seconds, metadata=metadata, is_own=True
-        )
-        decision = decided(request, reply)
-        return decision if self._genesis is None else await self._proved(request, decision, None)
+        return Pending(self._decide(question.to_message(), deadline_seconds, metadata))
 
     def require_question(
         self, question: Question, *, deadline_seconds: float | None = None, metadata: Metadata | None = None
     ) -> Pending[Decision]:
         """`require` of a Question."""
+        try:
+            request = question.to_message()
+        except SigilError as error:
+            raise Denied.because(error) from error
+        return Pending(self._require(request, deadline_seconds, metadata))
 
-        async def work() -> Decision:
-            try:
-                decision = await self.check_question(
-                    question, deadline_seconds=deadline_seconds, metadata=metadata
-                )
-            except Exception as error:
-                raise Denied.because(error) from error
-            if decision.allowed is not True:
-                raise Denied.by(decision)
-            return decision
+    async def _require(
+        self, request: trust_v1.CheckRequest, deadline_seconds: float | None, metadata: Metadata | None
+    ) -> Decision:
+        try:
+            decision = await self._decide(request, deadline_seconds, metadata)
+        except Exception as error:
+            raise Denied.because(error) from error
+        if decision.allowed is not True:
+            raise Denied.by(decision)
+        return decision
 
-        return Pending(work())
+    async def _decide(
+        self, request: trust_v1.CheckRequest, deadline_seconds: float | None, metadata: Metadata | None
+    ) -> Decision:
+        """Of a request that nobody else has."""
+        prover = self._prover
+        if prover is None:
+            reply = await self._caller.unary(
+                request, deadline_seconds=deadline_seconds, metadata=metadata, is_own=True
+            )
+            return decided(request, reply)
+        end = self._caller.end(deadline_seconds)
+        asking = prover.ask(request, request.idempotency_key)
+        try:
+            reply = await self._caller.unary(
+                request, deadline_seconds=deadline_seconds, metadata=metadata, is_own=True
+            )
+            return await prover.proved(asking, decided(request, reply), None, end)
+        finally:
+            prover.end(asking)
 
     def check_batch(
         self,
@@ -182,21 +194,30 @@ class AsyncSigil:
         false, and has an `error`.
         """
         request = batch_of(questions, idempotency_key)
-        if self._genesis is not None:
-            for check in request.checks:
-                asking_for_proof(check)
+        return Pending(self._decide_all(request, deadline_seconds, metadata))
 
-        async def work() -> list[Decision]:
-            reply: trust_v1.BatchCheckResponse = await self._caller.unary(
-                request, deadline_seconds=deadline_seconds, metadata=metadata
+    async def _decide_all(
+        self, request: trust_v1.BatchCheckRequest, deadline_seconds: float | None, metadata: Metadata | None
+    ) -> list[Decision]:
+        """Of a request that nobody else has."""
+        prover = self._prover
+        if prover is None:
+            reply = await self._caller.unary(
+                request, deadline_seconds=deadline_seconds, metadata=metadata, is_own=True
             )
-            decisions = batch_decisions(request, reply)
-            if self._genesis is None:
-                return decisions
-            pairs = zip(request.checks, decisions, strict=True)
-            return [await self._proved_or_failed(check, each, reply.shared_proof) for check, each in pairs]
-
-        return Pending(work())
+            return batch_decisions(request, reply)
+        end = self._caller.end(deadline_seconds)
+        askings = prover.ask_all(request.checks, request.idempotency_key)
+        try:
+            reply = await self._caller.unary(
+                request, deadline_seconds=deadline_seconds, metadata=metadata, is_own=True
+            )
+            pairs = zip(askings, batch_decisions(request, reply), strict=True)
+            return [
+                await prover.proved_or_failed(asking, each, reply.shared_proof, end) for asking, each in pairs
+            ]
+        finally:
+            prover.end_all(askings)
 
     async def check_stream(
         self,
@@ -208,15 +229,13 @@ class AsyncSigil:
         """Each question with its decision, as answers come, in whatever order. Questions are taken as fast as the
         server reads. Leaving the loop cancels the call.
         """
-        open_questions = OpenQuestions()
+        prover = self._prover
+        open_questions = OpenQuestions(prover)
 
         async def asked() -> AsyncIterator[trust_v1.StreamChecksRequest]:
             async for question in as_async(questions):
                 await _room(open_questions)
-                request = open_questions.ask(question)
-                if self._genesis is not None:
-                    asking_for_proof(request.check)
-                yield request
+                yield open_questions.ask(question)
             open_questions.are_all_asked = True
 
         try:
@@ -227,10 +246,15 @@ class AsyncSigil:
                 metadata=metadata,
             )
             async for reply in replies:
-                question, decision = open_questions.answer(reply)
-                if self._genesis is not None:
-                    decision = await self._proved_or_failed(question.to_message(), decision, None)
-                yield question, decision
+                answered = open_questions.answer(reply)
+                decision, asking = answered.decision, answered.asking
+                if prover is not None and asking is not None:
+                    end = self._caller.end(None)
+                    try:
+                        decision = await prover.proved_or_failed(asking, decision, None, end)
+                    finally:
+                        prover.end(asking)
+                yield answered.question, decision
             open_questions.finish()
         finally:
             open_questions.close()
@@ -281,18 +305,7 @@ class AsyncSigil:
 
     def walk_keys(self, genesis: bytes) -> Pending[KeyWalk]:
         """Every key of the deployment, verified from the hash of its genesis record. Raises SigilError."""
-
-        async def work() -> KeyWalk:
-            records: list[key_v1.KeyRecord] = []
-            request = key_v1.ListKeyRecordsRequest()
-            while True:
-                page = await self._caller.unary(request)
-                records.extend(page.records)
-                if page.next_page_token == "":
-                    return walk_of(genesis, records)
-                request.page_token = page.next_page_token
-
-        return Pending(work())
+        return Pending(walk_keys_later(self._caller, genesis, self._caller.end(None)))
 
     async def close(self) -> None:
         """Ends calls under way as cancelled. May be repeated."""
@@ -308,39 +321,3 @@ class AsyncSigil:
 
     def __repr__(self) -> str:
         return f"AsyncSigil({self._target!r}, principal={self._principal!r})"
-
-    async def _walked(self, genesis: bytes, *, again: bool) -> KeyWalk:
-        """One walk at a time, which everybody waits for."""
-        walking = self._walking
-        failed = walking is not None and walking.done() and (walking.cancelled() or walking.exception())
-        if walking is None or failed or (again and walking.done()):
-            walking = self._walking = asyncio.ensure_future(self.walk_keys(genesis))
-        return await asyncio.shield(walking)
-
-    async def _proved(
-        self, asked: trust_v1.CheckRequest, decision: Decision, shared: type_v1.SharedProof | None
-    ) -> Decision:
-        """Raises SigilError where nothing proves the answer. Keys are walked again once: they may have changed."""
-        if decision.response is None or self._genesis is None:
-            return decision
-        is_new = self._walking is None
-        walk = await self._walked(self._genesis, again=False)
-        try:
-            prove(walk, asked, decision.response, shared)
-        except ProofError as error:
-            if is_new:
-                raise proof_error(error) from error
-            walk = await self._walked(self._genesis, again=True)
-            try:
-                prove(walk, asked, decision.response, shared)
-            except ProofError as again:
-                raise proof_error(again) from again
-        return Decision(response=decision.response, verified=True)
-
-    async def _proved_or_failed(
-        self, asked: trust_v1.CheckRequest, decision: Decision, shared: type_v1.SharedProof | None
-    ) -> Decision:
-        try:
-            return await self._proved(asked, decision, shared)
-        except SigilError as error:
-            return Decision(error=error)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Literal
 
 from google.protobuf.message import Message
 
-from .answers.decision import Decision, Question
-from .answers.proving import asking_for_proof, genesis_of, proof_error, prove, walk_of
+from .answers.decision import Decision, Question, request_of
+from .answers.proving import genesis_of
 from .calls.blocking import Caller
 from .calls.methods import method_of
 from .calls.retry import Retry
@@ -19,14 +18,15 @@ from .calls.target import Option, Security
 from .errors import Denied, SigilError
 from .guards.functions import Guard
 from .guards.rule import Part, Rule
-from .messages import key_v1, trust_v1, type_v1
+from .messages import trust_v1, type_v1
 from .options import settings_of, tokens_of
 from .services.audit import Audit
 from .services.canon import Canon
 from .services.modules import Modules
+from .services.proofs import Prover, walk_keys
 from .services.questions import OpenQuestions, batch_decisions, batch_of, check_reply, decided
 from .tokens import PrivateKey, TokenSource
-from .verify import KeyWalk, ProofError, Trust
+from .verify import KeyWalk, Trust
 
 
 class Sigil:
@@ -68,10 +68,9 @@ class Sigil:
         )
         self._principal = principal
         self._target = target
-        self._genesis = None if verify_decisions is None else genesis_of(verify_decisions)
-        self._walk: KeyWalk | None = None
-        self._proving = threading.Lock()
+        genesis = None if verify_decisions is None else genesis_of(verify_decisions)
         self._caller = Caller(settings, source, interceptors)
+        self._prover = None if genesis is None else Prover(self._caller, genesis)
         self.canon = Canon(self._caller, origin)
         """Records, proposals and attestations."""
         self.audit = Audit(self._caller)
@@ -95,10 +94,10 @@ class Sigil:
         metadata: Metadata | None = None,
     ) -> Decision:
         """The decision, which is true for an allow alone. Raises SigilError where there is none, which is a deny."""
-        question = Question(
+        request = request_of(
             action, target, subject, session, input, keep_input, idempotency_key, disclose, proof
         )
-        return self.check_question(question, deadline_seconds=deadline_seconds, metadata=metadata)
+        return self._decide(request, deadline_seconds, metadata)
 
     def require(
         self,
@@ -117,35 +116,59 @@ class Sigil:
     ) -> Decision:
         """The decision of an allow. Raises Denied for everything else, every error among it."""
         try:
-            question = Question(
+            request = request_of(
                 action, target, subject, session, input, keep_input, idempotency_key, disclose, proof
             )
         except SigilError as error:
             raise Denied.because(error) from error
-        return self.require_question(question, deadline_seconds=deadline_seconds, metadata=metadata)
+        return self._require(request, deadline_seconds, metadata)
 
     def check_question(
         self, question: Question, *, deadline_seconds: float | None = None, metadata: Metadata | None = None
     ) -> Decision:
         """`check` of a Question."""
-        request = question.to_message()
-        if self._genesis is not None:
-            asking_for_proof(request)
-        reply = self._caller.unary(request, deadline_seconds=deadline_seconds, metadata=metadata, is_own=True)
-        decision = decided(request, reply)
-        return decision if self._genesis is None else self._proved(request, decision, None)
+        return self._decide(question.to_message(), deadline_seconds, metadata)
 
     def require_question(
         self, question: Question, *, deadline_seconds: float | None = None, metadata: Metadata | None = None
     ) -> Decision:
         """`require` of a Question."""
         try:
-            decision = self.check_question(question, deadline_seconds=deadline_seconds, metadata=metadata)
+            request = question.to_message()
+        except SigilError as error:
+            raise Denied.because(error) from error
+        return self._require(request, deadline_seconds, metadata)
+
+    def _require(
+        self, request: trust_v1.CheckRequest, deadline_seconds: float | None, metadata: Metadata | None
+    ) -> Decision:
+        try:
+            decision = self._decide(request, deadline_seconds, metadata)
         except Exception as error:
             raise Denied.because(error) from error
         if decision.allowed is not True:
             raise Denied.by(decision)
         return decision
+
+    def _decide(
+        self, request: trust_v1.CheckRequest, deadline_seconds: float | None, metadata: Metadata | None
+    ) -> Decision:
+        """Of a request that nobody else has."""
+        prover = self._prover
+        if prover is None:
+            reply = self._caller.unary(
+                request, deadline_seconds=deadline_seconds, metadata=metadata, is_own=True
+            )
+            return decided(request, reply)
+        end = self._caller.end(deadline_seconds)
+        asking = prover.ask(request, request.idempotency_key)
+        try:
+            reply = self._caller.unary(
+                request, deadline_seconds=deadline_seconds, metadata=metadata, is_own=True
+            )
+            return prover.proved(asking, decided(request, reply), None, end)
+        finally:
+            prover.end(asking)
 
     def check_batch(
         self,
@@ -159,17 +182,22 @@ class Sigil:
         false, and has an `error`.
         """
         request = batch_of(questions, idempotency_key)
-        if self._genesis is not None:
-            for check in request.checks:
-                asking_for_proof(check)
-        reply: trust_v1.BatchCheckResponse = self._caller.unary(
-            request, deadline_seconds=deadline_seconds, metadata=metadata
-        )
-        decisions = batch_decisions(request, reply)
-        if self._genesis is None:
-            return decisions
-        pairs = zip(request.checks, decisions, strict=True)
-        return [self._proved_or_failed(check, each, reply.shared_proof) for check, each in pairs]
+        prover = self._prover
+        if prover is None:
+            reply = self._caller.unary(
+                request, deadline_seconds=deadline_seconds, metadata=metadata, is_own=True
+            )
+            return batch_decisions(request, reply)
+        end = self._caller.end(deadline_seconds)
+        askings = prover.ask_all(request.checks, request.idempotency_key)
+        try:
+            reply = self._caller.unary(
+                request, deadline_seconds=deadline_seconds, metadata=metadata, is_own=True
+            )
+            pairs = zip(askings, batch_decisions(request, reply), strict=True)
+            return [prover.proved_or_failed(asking, each, reply.shared_proof, end) for asking, each in pairs]
+        finally:
+            prover.end_all(askings)
 
     def check_stream(
         self,
@@ -181,15 +209,13 @@ class Sigil:
         """Each question with its decision, as answers come, in whatever order. Questions are taken as fast as the
         server reads, in a thread of gRPC's. Leaving the loop cancels the call.
         """
-        open_questions = OpenQuestions()
+        prover = self._prover
+        open_questions = OpenQuestions(prover)
 
         def asked() -> Iterator[trust_v1.StreamChecksRequest]:
             for question in questions:
                 open_questions.wait()
-                request = open_questions.ask(question)
-                if self._genesis is not None:
-                    asking_for_proof(request.check)
-                yield request
+                yield open_questions.ask(question)
             open_questions.are_all_asked = True
 
         try:
@@ -200,10 +226,15 @@ class Sigil:
                 metadata=metadata,
             )
             for reply in replies:
-                question, decision = open_questions.answer(reply)
-                if self._genesis is not None:
-                    decision = self._proved_or_failed(question.to_message(), decision, None)
-                yield question, decision
+                answered = open_questions.answer(reply)
+                decision, asking = answered.decision, answered.asking
+                if prover is not None and asking is not None:
+                    end = self._caller.end(None)
+                    try:
+                        decision = prover.proved_or_failed(asking, decision, None, end)
+                    finally:
+                        prover.end(asking)
+                yield answered.question, decision
             open_questions.finish()
         finally:
             open_questions.close()
@@ -250,14 +281,7 @@ class Sigil:
 
     def walk_keys(self, genesis: bytes) -> KeyWalk:
         """Every key of the deployment, verified from the hash of its genesis record. Raises SigilError."""
-        records: list[key_v1.KeyRecord] = []
-        request = key_v1.ListKeyRecordsRequest()
-        while True:
-            page = self._caller.unary(request)
-            records.extend(page.records)
-            if page.next_page_token == "":
-                return walk_of(genesis, records)
-            request.page_token = page.next_page_token
+        return walk_keys(self._caller, genesis, self._caller.end(None))
 
     def close(self) -> None:
         """Ends calls under way as cancelled. May be repeated."""
@@ -273,33 +297,3 @@ class Sigil:
 
     def __repr__(self) -> str:
         return f"Sigil({self._target!r}, principal={self._principal!r})"
-
-    def _proved(
-        self, asked: trust_v1.CheckRequest, decision: Decision, shared: type_v1.SharedProof | None
-    ) -> Decision:
-        """Raises SigilError where nothing proves the answer. Keys are walked again once: they may have changed."""
-        if decision.response is None or self._genesis is None:
-            return decision
-        with self._proving:
-            walk, is_new = self._walk, self._walk is None
-            if walk is None:
-                walk = self._walk = self.walk_keys(self._genesis)
-        try:
-            prove(walk, asked, decision.response, shared)
-        except ProofError as error:
-            if is_new:
-                raise proof_error(error) from error
-            walk = self._walk = self.walk_keys(self._genesis)
-            try:
-                prove(walk, asked, decision.response, shared)
-            except ProofError as again:
-                raise proof_error(again) from again
-        return Decision(response=decision.response, verified=True)
-
-    def _proved_or_failed(
-        self, asked: trust_v1.CheckRequest, decision: Decision, shared: type_v1.SharedProof | None
-    ) -> Decision:
-        try:
-            return self._proved(asked, decision, shared)
-        except SigilError as error:
-            return Decision(error=error)

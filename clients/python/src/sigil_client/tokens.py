@@ -72,20 +72,22 @@ class TokenSigner:
         )
         self._now_seconds = now_seconds
         self._lock = threading.Lock()
-        self._held: tuple[str, float] | None = None
+        self._held: tuple[str, float, float] | None = None
+        """The token, from when, and until when it is given; seconds since 1970."""
 
     def token(self) -> str:
         """The token for a call made now."""
         now = self._now_seconds()
-        with self._lock:
-            if self._held is not None:
-                age_seconds = now - self._held[1]
-                # A clock that was set back dates the token in the future.
-                if 0 <= age_seconds < self._lifetime_seconds - self._renew_before_seconds:
-                    return self._held[0]
-            text = self._mint(now)
-            self._held = (text, now)
-            return text
+        # One read of one attribute: nothing is locked while the token is good.
+        held = self._held
+        if held is None or not held[1] <= now < held[2]:
+            with self._lock:
+                held = self._held
+                if held is None or not held[1] <= now < held[2]:
+                    # A clock that was set back dates the token in the future.
+                    renew_seconds = now + self._lifetime_seconds - self._renew_before_seconds
+                    held = self._held = (self._mint(now), now, renew_seconds)
+        return held[0]
 
     def _mint(self, now_seconds: float) -> str:
         iat = int(now_seconds)

@@ -37,31 +37,77 @@ class Question:
 
     def __post_init__(self) -> None:
         """Raises SigilError INVALID_ARGUMENT naming the field."""
-        for name in ("action", "target"):
-            if not isinstance(getattr(self, name), str) or getattr(self, name) == "":
-                raise refused_argument(name, "must be text that is not empty")
-        # An empty subject would ask about the caller, who may do more than the nobody it was meant to be.
-        if self.subject is not None and (not isinstance(self.subject, str) or self.subject == ""):
-            raise refused_argument("subject", "must be None, for the caller, or text that is not empty")
-        if not isinstance(self.input, (bytes, bytearray, memoryview)):
-            raise refused_argument("input", "must be bytes")
+        _require_askable(self.action, self.target, self.subject, self.input)
 
     def to_message(self) -> trust_v1.CheckRequest:
         """As it is sent. Raises SigilError INVALID_ARGUMENT for text that is no Unicode."""
-        try:
-            return trust_v1.CheckRequest(
-                action=self.action,
-                target=self.target,
-                subject=self.subject or "",
-                session=self.session,
-                input=bytes(self.input),
-                keep_input=self.keep_input,
-                idempotency_key=self.idempotency_key,
-                disclose=self.disclose,
-                proof=self.proof,
-            )
-        except (TypeError, ValueError):
-            raise refused_argument("question", "must be of text that is Unicode, and bytes") from None
+        return _message_of(
+            self.action,
+            self.target,
+            self.subject,
+            self.session,
+            self.input,
+            self.keep_input,
+            self.idempotency_key,
+            self.disclose,
+            self.proof,
+        )
+
+
+def request_of(
+    action: str,
+    target: str,
+    subject: str | None,
+    session: str,
+    input: bytes,
+    keep_input: bool,
+    idempotency_key: str,
+    disclose: bool,
+    proof: type_v1.RecordProof.ValueType,
+) -> trust_v1.CheckRequest:
+    """The message of a question that nobody else has. Raises SigilError as Question does."""
+    _require_askable(action, target, subject, input)
+    return _message_of(action, target, subject, session, input, keep_input, idempotency_key, disclose, proof)
+
+
+def _require_askable(action: object, target: object, subject: object, input: object) -> None:
+    if not isinstance(action, str) or action == "":
+        raise refused_argument("action", "must be text that is not empty")
+    if not isinstance(target, str) or target == "":
+        raise refused_argument("target", "must be text that is not empty")
+    # An empty subject would ask about the caller, who may do more than the nobody it was meant to be.
+    if subject is not None and (not isinstance(subject, str) or subject == ""):
+        raise refused_argument("subject", "must be None, for the caller, or text that is not empty")
+    if not isinstance(input, (bytes, bytearray, memoryview)):
+        raise refused_argument("input", "must be bytes")
+
+
+def _message_of(
+    action: str,
+    target: str,
+    subject: str | None,
+    session: str,
+    input: bytes,
+    keep_input: bool,
+    idempotency_key: str,
+    disclose: bool,
+    proof: type_v1.RecordProof.ValueType,
+) -> trust_v1.CheckRequest:
+    try:
+        # Most questions have no more; each field that is named costs, also by its default.
+        request = trust_v1.CheckRequest(action=action, target=target, session=session)
+        if subject is not None:
+            request.subject = subject
+        if len(input) > 0:
+            request.input = bytes(input)
+        if keep_input or disclose or proof or idempotency_key:
+            request.keep_input = keep_input
+            request.disclose = disclose
+            request.proof = proof
+            request.idempotency_key = idempotency_key
+    except (TypeError, ValueError):
+        raise refused_argument("question", "must be of text that is Unicode, and bytes") from None
+    return request
 
 
 @final
@@ -150,6 +196,9 @@ class Decision:
         return f"Decision({verdict}, reason={self.reason!r}, audit_id={self.audit_id!r})"
 
 
+_EMPTY_DIGEST = hashlib.sha256(b"").digest()
+
+
 @final
 @dataclass(frozen=True)
 class Asked:
@@ -161,7 +210,7 @@ class Asked:
     @classmethod
     def of(cls, request: trust_v1.CheckRequest) -> Asked:
         """A few dozen bytes, however long the input is."""
-        return cls(request.subject, hashlib.sha256(request.input).digest())
+        return cls(request.subject, digest_of(request.input))
 
     def fault(self, answer: trust_v1.CheckResponse) -> str | None:
         """Why an answer is not one to this question, None if it may be."""
@@ -170,6 +219,11 @@ class Asked:
         if self.subject and not _may_spell(self.subject, answer.subject):
             return "it is about another subject"
         return None
+
+
+def digest_of(input: bytes) -> bytes:
+    """SHA-256. Most questions have no input."""
+    return hashlib.sha256(input).digest() if input else _EMPTY_DIGEST
 
 
 def _may_spell(asked: str, answered: str) -> bool:

@@ -8,7 +8,8 @@ Sources: docs/spec/trust.md §4 and §5, the comments of CheckResponse.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import grpc
 from google.protobuf.message import Message
@@ -34,21 +35,15 @@ _TOLERANCE = 1e-9
 """Relative, for differences between platforms' exponential functions; far below any real margin."""
 
 _HASH_BYTES = 32
-_VERDICTS = (type_v1.VERDICT_ALLOW, type_v1.VERDICT_DENY, type_v1.VERDICT_REVIEW)
+_ALLOW, _DENY, _REVIEW = type_v1.VERDICT_ALLOW, type_v1.VERDICT_DENY, type_v1.VERDICT_REVIEW
+_VERDICTS = (_ALLOW, _DENY, _REVIEW)
 
 
-def judge(reply: Message) -> Message:
-    """The reply as it may be used, whichever message it is: what of it contradicts itself is turned into a deny."""
-    if isinstance(reply, trust_v1.CheckResponse):
-        judge_decision(reply)
-    elif isinstance(reply, trust_v1.BatchCheckResponse):
-        for result in reply.results:
-            _judge_outcome(result)
-    elif isinstance(reply, trust_v1.StreamChecksResponse):
-        _judge_outcome(reply)
-    elif isinstance(reply, audit_v1.VerifyFrozenChainResponse):
-        _judge_verification(reply)
-    return reply
+def judge_of(kind: type[Message]) -> Callable[[Any], None] | None:
+    """What a reply has to pass before it may be used: it turns what contradicts itself into a deny. None for one that
+    says nothing that could.
+    """
+    return _JUDGES.get(kind)
 
 
 def judge_decision(answer: trust_v1.CheckResponse) -> None:
@@ -62,22 +57,28 @@ def judge_decision(answer: trust_v1.CheckResponse) -> None:
 
 def decision_fault(answer: trust_v1.CheckResponse) -> str | None:
     """Why an answer must not be used, None if it is consistent. Of a deny only that it is one."""
-    if answer.allowed != (answer.verdict == type_v1.VERDICT_ALLOW):
+    verdict = answer.verdict
+    if answer.allowed != (verdict == _ALLOW):
         return "allowed and verdict differ"
-    if answer.verdict == type_v1.VERDICT_DENY:
+    if verdict == _DENY:
         return None
-    if answer.verdict not in _VERDICTS:
-        return f"verdict {answer.verdict} is not known"
+    if verdict not in _VERDICTS:
+        return f"verdict {verdict} is not known"
     if answer.audit_id == "":
         return "it names no record"
     if len(answer.model_hash) not in (0, _HASH_BYTES):
         return "the hash of its model is not 32 bytes"
-    fault = _numbers_fault(answer)
-    if fault is not None or answer.verdict == type_v1.VERDICT_REVIEW:
+    has = answer.HasField
+    score = answer.score if has("score") else None
+    threshold = answer.threshold if has("threshold") else None
+    z = answer.z if has("z") else None
+    fault = _numbers_fault(answer, score, threshold, z)
+    if fault is not None or verdict == _REVIEW:
         return fault
     if answer.reason in _REASONS_OF_NO_ALLOW:
         return f"an allow cannot have the reason {answer.reason}"
-    return "an allow cannot have a score below the threshold" if _is_below_threshold(answer) else None
+    is_below = threshold is not None and _is_below(score, threshold, z)
+    return "an allow cannot have a score below the threshold" if is_below else None
 
 
 def _is_near(one: float, other: float) -> bool:
@@ -101,13 +102,11 @@ def _logistic(z: float) -> float:
         return 0.0
 
 
-def _numbers_fault(answer: trust_v1.CheckResponse) -> str | None:
-    has = answer.HasField
-    score = answer.score if has("score") else None
-    threshold = answer.threshold if has("threshold") else None
-    bias = answer.bias if has("bias") else None
-    z = answer.z if has("z") else None
-    if score is not None and not _is_probability(score):
+def _numbers_fault(
+    answer: trust_v1.CheckResponse, score: float | None, threshold: float | None, z: float | None
+) -> str | None:
+    bias = answer.bias if answer.HasField("bias") else None
+    if score is not None and not 0 <= score <= 1:
         return "the score is no probability"
     if threshold is not None and not 0 < threshold < 1:
         return "the threshold is not in (0, 1)"
@@ -117,26 +116,28 @@ def _numbers_fault(answer: trust_v1.CheckResponse) -> str | None:
         return "the bias is no number"
     if score is not None and z is not None and not _is_near(score, _logistic(z)):
         return "score and z differ"
-    for each in answer.contributions:
-        if not _is_near(each.value * each.weight, each.contribution):
+    contributions = answer.contributions
+    total = 0.0 if bias is None else bias
+    for each in contributions:
+        contribution = each.contribution
+        product = each.value * each.weight
+        # What a server worked out the same way is the same, and needs no tolerance.
+        if product != contribution and not _is_near(product, contribution):
             return "a contribution is not value × weight"
-    if z is None or bias is None or not answer.contributions:
+        total += contribution
+    # Infinity is equal to itself.
+    if not math.isfinite(total):
+        return "the contributions have no sum"
+    if z is None or bias is None or not contributions:
         return None
-    total = bias
-    for each in answer.contributions:
-        total += each.contribution
     return None if _is_near(total, z) else "z is not the sum of bias and contributions"
 
 
-def _is_below_threshold(answer: trust_v1.CheckResponse) -> bool:
-    if not answer.HasField("threshold"):
-        return False
-    threshold = answer.threshold
-    score = answer.score if answer.HasField("score") else None
-    z = answer.z if answer.HasField("z") else None
-    logit = math.log(threshold / (1 - threshold))
-    if z is not None and z < logit and not _is_near(z, logit):
-        return True
+def _is_below(score: float | None, threshold: float, z: float | None) -> bool:
+    if z is not None:
+        logit = math.log(threshold / (1 - threshold))
+        if z < logit and not _is_near(z, logit):
+            return True
     return score is not None and score < threshold and not _is_near(score, threshold)
 
 
@@ -149,10 +150,23 @@ def _judge_outcome(item: trust_v1.BatchCheckResult | trust_v1.StreamChecksRespon
         item.error.CopyFrom(status_pb2.Status(code=grpc.StatusCode.INTERNAL.value[0], message=message))
 
 
+def _judge_batch(reply: trust_v1.BatchCheckResponse) -> None:
+    for result in reply.results:
+        _judge_outcome(result)
+
+
 def _judge_verification(reply: audit_v1.VerifyFrozenChainResponse) -> None:
     """Verified only if there are steps and all passed."""
     passed = [step.outcome == audit_v1.STEP_OUTCOME_PASSED for step in reply.steps]
     reply.verified = reply.verified and len(passed) > 0 and all(passed)
+
+
+_JUDGES: Final[Mapping[type[Message], Callable[[Any], None]]] = {
+    trust_v1.CheckResponse: judge_decision,
+    trust_v1.BatchCheckResponse: _judge_batch,
+    trust_v1.StreamChecksResponse: _judge_outcome,
+    audit_v1.VerifyFrozenChainResponse: _judge_verification,
+}
 
 
 def require_count(asked: int, answered: int) -> None:

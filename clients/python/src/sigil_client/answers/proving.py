@@ -10,7 +10,17 @@ import grpc
 
 from ..errors import SigilError
 from ..messages import key_v1, trust_v1, type_v1
-from ..verify import Answer, KeyRecord, KeyWalk, ProofError, Question, RecordEvidence, Trust, verify_answer
+from ..verify import (
+    Answer,
+    KeyRecord,
+    KeyWalk,
+    ProofError,
+    Question,
+    RecordEvidence,
+    Trust,
+    VerifiedTree,
+    verify_answer,
+)
 
 _VERDICTS: Final = {
     type_v1.VERDICT_ALLOW: "allow",
@@ -41,16 +51,17 @@ def walk_of(genesis: bytes, records: list[key_v1.KeyRecord]) -> KeyWalk:
         raise proof_error(error) from error
 
 
-def asking_for_proof(request: trust_v1.CheckRequest) -> trust_v1.CheckRequest:
-    """The question, so that its answer carries a proof."""
+def ask_for_proof(request: trust_v1.CheckRequest) -> None:
+    """Has the answer carry a proof, and what opens the record's commitment to the input."""
     if request.proof not in (type_v1.RECORD_PROOF_INCLUSION, type_v1.RECORD_PROOF_EVIDENCE):
         request.proof = type_v1.RECORD_PROOF_INCLUSION
-    return request
+    if request.input:
+        request.disclose = True
 
 
-def _evidence(decision: trust_v1.CheckResponse, shared: type_v1.SharedProof | None) -> RecordEvidence | None:
+def _evidence(decision: trust_v1.CheckResponse, shared: type_v1.SharedProof | None) -> RecordEvidence:
     if not decision.HasField("proof"):
-        return None
+        raise ProofError("the answer is not proved: it has no proof")
     proof = decision.proof
     if shared is None:
         path = tuple(proof.inclusion_proof)
@@ -68,11 +79,14 @@ def _evidence(decision: trust_v1.CheckResponse, shared: type_v1.SharedProof | No
 
 def prove(
     walk: KeyWalk,
-    asked: trust_v1.CheckRequest,
+    question: Question,
     decision: trust_v1.CheckResponse,
     shared: type_v1.SharedProof | None = None,
-) -> None:
-    """Raises ProofError. `shared` is that of the batch, if it was asked in one."""
+) -> VerifiedTree:
+    """The tree that the decision's record is in. Raises ProofError. `shared` is that of the batch, if it was asked in
+    one.
+    """
+    evidence = _evidence(decision, shared)
     answer = Answer(
         audit_id=decision.audit_id,
         verdict=_VERDICTS.get(decision.verdict, ""),
@@ -80,6 +94,8 @@ def prove(
         reason=decision.reason,
         caller_seq=decision.caller_seq,
         subject=decision.subject,
-        proof=_evidence(decision, shared),
+        proof=evidence,
+        disclosures=decision.disclosures,
     )
-    verify_answer(walk, Question(asked.action, asked.target, asked.subject), answer)
+    verify_answer(walk, question, answer)
+    return walk.verify_checkpoint(evidence.checkpoint)

@@ -105,6 +105,12 @@ class AsyncCaller:
             self._closing = asyncio.Event()
         return self._channel
 
+    def end(self, deadline_seconds: float | None) -> float:
+        """Of a call that begins now, on the monotonic clock."""
+        return time.monotonic() + (
+            self.settings.deadline_seconds if deadline_seconds is None else deadline_seconds
+        )
+
     async def unary(
         self,
         request: Message,
@@ -119,10 +125,8 @@ class AsyncCaller:
         retry = self.settings.retry
         may_repeat = False
         if retry is not None:
-            request, may_repeat = repeatably(method.path, request, is_own=is_own)
-        end = time.monotonic() + (
-            self.settings.deadline_seconds if deadline_seconds is None else deadline_seconds
-        )
+            request, may_repeat = repeatably(method, request, is_own=is_own)
+        end = self.end(deadline_seconds)
         attempt = 0
         while True:
             try:

@@ -54,6 +54,12 @@ class Caller:
         self._closed.set()
         self._bare_channel.close()
 
+    def end(self, deadline_seconds: float | None) -> float:
+        """Of a call that begins now, on the monotonic clock."""
+        return time.monotonic() + (
+            self.settings.deadline_seconds if deadline_seconds is None else deadline_seconds
+        )
+
     def unary(
         self,
         request: Message,
@@ -68,14 +74,12 @@ class Caller:
         retry = self.settings.retry
         may_repeat = False
         if retry is not None:
-            request, may_repeat = repeatably(method.path, request, is_own=is_own)
-        end = time.monotonic() + (
-            self.settings.deadline_seconds if deadline_seconds is None else deadline_seconds
-        )
+            request, may_repeat = repeatably(method, request, is_own=is_own)
+        end = self.end(deadline_seconds)
         attempt = 0
         while True:
             try:
-                reply = self._once(method, request, end - time.monotonic(), metadata)
+                reply = self._once(method, request, end, metadata)
             except SigilError as error:
                 attempt += 1
                 passes = is_passing(error)
@@ -92,13 +96,12 @@ class Caller:
                     after(request, reply)
                 return reply
 
-    def _once(
-        self, method: Method, request: Message, timeout_seconds: float, metadata: Metadata | None
-    ) -> Any:
+    def _once(self, method: Method, request: Message, end: float, metadata: Metadata | None) -> Any:
         sent = self._metadata(metadata)
-        # Not by the context manager, which costs as much as all that a call needs besides.
+        # Not by the context manager, which costs as much as all that a call needs besides. What the token took is
+        # part of the deadline.
         try:
-            return self._callable(method)(request, timeout=max(timeout_seconds, 0.0), metadata=sent)
+            return self._callable(method)(request, timeout=max(end - time.monotonic(), 0.0), metadata=sent)
         except (grpc.RpcError, ValueError) as error:
             failure = _failure_of(error, self._closed)
         raise failure

@@ -6,16 +6,20 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from ..answers.judge import judge
+from ..answers.judge import judge_of
 from .methods import Method
 
 
 def judged_callable(channel: Any, method: Method) -> Any:
     """On a grpc.Channel or grpc.aio.Channel."""
     decode = method.reply.FromString
+    judge = judge_of(method.reply)
 
     def decode_judged(data: bytes) -> Message:
-        return judge(decode(data))
+        reply = decode(data)
+        if judge is not None:
+            judge(reply)
+        return reply
 
     return getattr(channel, method.kind)(
         method.path,

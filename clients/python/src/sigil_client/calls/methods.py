@@ -30,11 +30,16 @@ class Method:
     reply: type[Message]
     sends_stream: bool
     gets_stream: bool
+    takes_key: bool
+    """Whether its request has an idempotency key."""
 
     @property
     def kind(self) -> str:
         """The method of a channel that makes it callable."""
         return f"{'stream' if self.sends_stream else 'unary'}_{'stream' if self.gets_stream else 'unary'}"
+
+
+KEY_FIELD = "idempotency_key"
 
 
 def _method(descriptor: MethodDescriptor) -> Method:
@@ -44,6 +49,7 @@ def _method(descriptor: MethodDescriptor) -> Method:
         reply=message_factory.GetMessageClass(descriptor.output_type),
         sends_stream=descriptor.client_streaming,
         gets_stream=descriptor.server_streaming,
+        takes_key=KEY_FIELD in descriptor.input_type.fields_by_name,
     )
 
 
@@ -56,10 +62,13 @@ _BY_REQUEST = {
     for each in service.methods
 }
 
+_BY_CLASS = {method.request: method for method in _BY_REQUEST.values()}
+
 
 def method_of(request: type[Message]) -> Method:
     """Raises TypeError for a message that asks for nothing."""
-    method = _BY_REQUEST.get(request.DESCRIPTOR.full_name)
+    # A message of another pool of descriptors has another class and the same name.
+    method = _BY_CLASS.get(request) or _BY_REQUEST.get(request.DESCRIPTOR.full_name)
     if method is None:
         raise TypeError(f"{request.DESCRIPTOR.full_name} is the request of no call")
     return method

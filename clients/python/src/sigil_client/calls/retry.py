@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
 import grpc
-from google.protobuf.message import Message
 
 from ..errors import SigilError
-
-Request = TypeVar("Request", bound=Message)
+from .methods import Method
 
 
 @dataclass(frozen=True)
@@ -73,23 +71,22 @@ _REPEATABLE = frozenset(
 """Calls that change nothing, or whose repeat has the answer of the first. Runs of modules, attestations and changes of
 keys are neither."""
 
-_KEY_FIELD = "idempotency_key"
 _KEY_BYTES = 16
 
 
-def repeatably(method: str, request: Request, *, is_own: bool = False) -> tuple[Request, bool]:
+def repeatably(method: Method, request: Any, *, is_own: bool = False) -> tuple[Any, bool]:
     """The request as it may be sent more than once, with an idempotency key if it takes one, and whether it may be.
     What the caller handed in stays as it was, unless it is the client's own.
     """
-    if _KEY_FIELD not in request.DESCRIPTOR.fields_by_name:
-        return request, method in _REPEATABLE
-    if getattr(request, _KEY_FIELD) != "":
+    if not method.takes_key:
+        return request, method.path in _REPEATABLE
+    if request.idempotency_key != "":
         return request, True
     keyed = request
     if not is_own:
         keyed = type(request)()
         keyed.CopyFrom(request)
-    setattr(keyed, _KEY_FIELD, os.urandom(_KEY_BYTES).hex())
+    keyed.idempotency_key = os.urandom(_KEY_BYTES).hex()
     return keyed, True
 
 
@@ -107,6 +104,8 @@ class RetryBudget:
 
     def succeeded(self) -> None:
         """A call was answered."""
+        if self._tokens >= self.TOKENS_MAX:
+            return
         with self._lock:
             self._tokens = min(self.TOKENS_MAX, self._tokens + self._TOKENS_OF_SUCCESS)
 

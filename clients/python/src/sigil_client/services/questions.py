@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from google.protobuf.message import Message
 
-from ..answers.decision import Asked, Decision, Question
+from ..answers.decision import Asked, Decision, Question, digest_of
+from ..answers.fresh import Asking
 from ..answers.judge import require_all_written, require_count, require_simulation, require_written
 from ..errors import SigilError, contradiction, refused_argument
 from ..messages import canon_v1, trust_v1
+from .proofs import Asker
 
 OPEN_QUESTIONS_MAX = 65_536
 """Unanswered at once; a correct server stops reading long before."""
@@ -35,8 +38,9 @@ def target_of(*segments: str) -> str:
 
 def decided(question: trust_v1.CheckRequest, answer: trust_v1.CheckResponse) -> Decision:
     """The decision on a question. An answer to another one raises SigilError."""
-    # Only what the answer says is compared: most have no more to compare than their input.
-    if question.subject or answer.input_digest:
+    # Most answers have no more to compare than the digest of no input.
+    digest = answer.input_digest
+    if question.subject or (digest and digest != digest_of(question.input)):
         fault = Asked.of(question).fault(answer)
         if fault is not None:
             raise contradiction(fault)
@@ -80,11 +84,31 @@ def check_reply(request: Message, reply: Any) -> None:
         require_all_written([each.id for each in request.writes], reply)
 
 
-class OpenQuestions:
-    """Questions of a stream that are not answered yet. Asked from one thread and answered from another."""
+@dataclass(frozen=True)
+class _Open:
+    question: Question
+    asked: Asked
+    asking: Asking | None
 
-    def __init__(self) -> None:
-        self._open: dict[str, tuple[Question, Asked]] = {}
+
+@dataclass(frozen=True)
+class Answered:
+    """A question with its decision, of which nothing is proved yet."""
+
+    question: Question
+    decision: Decision
+    asking: Asking | None
+    """None where nothing is proved."""
+
+
+class OpenQuestions:
+    """Questions of a stream that are not answered yet. Asked from one thread and answered from another. With a prover,
+    each is asked for with a proof.
+    """
+
+    def __init__(self, prover: Asker | None = None) -> None:
+        self._prover = prover
+        self._open: dict[str, _Open] = {}
         self._asked = 0
         self._changed = threading.Condition()
         self._is_over = False
@@ -107,20 +131,21 @@ class OpenQuestions:
     def ask(self, question: Question) -> trust_v1.StreamChecksRequest:
         """The question as it is sent."""
         check = question.to_message()
+        asking = None if self._prover is None else self._prover.ask(check, question.idempotency_key)
         with self._changed:
             self._asked += 1
             correlation_id = str(self._asked)
-            self._open[correlation_id] = (question, Asked.of(check))
+            self._open[correlation_id] = _Open(question, Asked.of(check), asking)
         return trust_v1.StreamChecksRequest(correlation_id=correlation_id, check=check)
 
-    def answer(self, reply: trust_v1.StreamChecksResponse) -> tuple[Question, Decision]:
-        """Raises SigilError for an answer to no open question."""
+    def answer(self, reply: trust_v1.StreamChecksResponse) -> Answered:
+        """Whoever takes it ends its `asking`. Raises SigilError for an answer to no open question."""
         with self._changed:
             asked = self._open.pop(reply.correlation_id, None)
             self._changed.notify_all()
         if asked is None:
             raise contradiction("an answer to a question that was not asked, or was answered before")
-        return asked[0], decision_of(asked[1], reply)
+        return Answered(asked.question, decision_of(asked.asked, reply), asked.asking)
 
     def finish(self) -> None:
         """The server ended the stream. Raises SigilError if it owes answers."""
@@ -133,4 +158,8 @@ class OpenQuestions:
         """The stream is over: nobody waits any more."""
         with self._changed:
             self._is_over = True
+            left = list(self._open.values())
             self._changed.notify_all()
+        for each in left:
+            if self._prover is not None and each.asking is not None:
+                self._prover.end(each.asking)

@@ -9,19 +9,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NoReturn
 
+from ..cbor import decode
 from ..errors import ProofError
+from ..record.body import RecordBody
+from ..record.commitment import parse_digest_value, read_disclosures
 from ..record.decision import read_decision
+from ..record.kinds.frozen_chain import parse_frozen_chain_1
 from ..record.spelling import canonical_action, canonical_subject, canonical_target, spelling_or
 from .walk import KeyWalk, RecordEvidence, VerifiedRecord
 
 
 @dataclass(frozen=True)
 class Question:
-    """What was asked; an empty subject is not compared."""
+    """What was asked; an empty subject is not compared, nor is an input without its digest."""
 
     action: str
     target: str
     subject: str = ""
+    input_digest: bytes | None = None
+    """SHA-256, 32 bytes."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,8 @@ class Answer:
     """0 for an anonymous caller."""
     subject: str
     proof: RecordEvidence | None
+    disclosures: bytes = b""
+    """CBOR: what opens the commitments of the record, the input's among them."""
 
 
 def _refuse(rule: str) -> NoReturn:
@@ -72,4 +80,21 @@ def verify_answer(walk: KeyWalk, question: Question, answer: Answer) -> Verified
         spelled = spelling_or(lambda raw: canonical_subject(raw, walk.origin), question.subject)
         if spelled != asked.subject:
             _refuse("it is about another subject")
+    if question.input_digest is not None:
+        _require_input(record.body, answer.disclosures, question.input_digest)
     return record
+
+
+def _require_input(body: RecordBody, disclosures: bytes, digest: bytes) -> None:
+    """The record commits to the digest of its input, and the answer opens the commitment."""
+    if _input_digest(body, disclosures) != digest:
+        _refuse("its record does not say that it is about this input")
+
+
+def _input_digest(body: RecordBody, disclosures: bytes) -> bytes | None:
+    if body.schema_version == 1:
+        return parse_frozen_chain_1(body.payload).input_digest
+    if disclosures == b"":
+        return None
+    opening = read_disclosures(decode(disclosures), body).get("input")
+    return None if opening is None else parse_digest_value(opening.value, "disclosures.input.value").digest

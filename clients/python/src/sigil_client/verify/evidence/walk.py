@@ -70,8 +70,10 @@ class Inclusion:
 class KeyWalk:
     """The keys of a deployment, derived from its genesis record. After a later rotation, walk again."""
 
-    def __init__(self, origin: str, ring: KeyRing) -> None:
+    def __init__(self, origin: str, ring: KeyRing, records: int) -> None:
         self.origin = origin
+        self.records = records
+        """How many records say what keys there are: of two walks from one genesis the longer one is the newer."""
         self._ring = ring
         self._verified: VerifiedTree | None = None
 
@@ -86,7 +88,7 @@ class KeyWalk:
         if not isinstance(genesis, bytes) or len(genesis) != 32:
             raise ValueError("genesis must be the 32 bytes of the genesis record's hash")
         walked = walk_records(genesis, records)
-        return KeyWalk(walked.origin, walked.ring)
+        return KeyWalk(walked.origin, walked.ring, len(records))
 
     @property
     def keys(self) -> tuple[RingKey, ...]:
