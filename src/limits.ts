@@ -244,6 +244,10 @@ export const readingBatchesMax = 3;
 export const readingKeysMax = 1024;
 /** Heap of such a thread: it keeps nothing but keys, and garbage of a batch. */
 export const readingHeapMib = { old: 64, young: 16 } as const;
+/** Threads that verify foreign signatures, a millisecond or two each; started once so many have been asked for. */
+export const foreignThreadsMax = 16;
+export const foreignThreadsFrom = 256;
+export const foreignHeapMib = { old: 64, young: 8 } as const;
 /** Index entries that an inspection or a rebuild reads or writes per batch. */
 export const projectionOpsMax = 1000;
 /**

@@ -1,7 +1,7 @@
 /** `sigil verify` of an evidence pack: its steps, its gaps, and what its controls list. */
 import { stat } from "node:fs/promises";
 import { toHex } from "@sigil/core/bytes";
-import { verifyForeign } from "@sigil/core/keys";
+import { openForeignThreads } from "../../crypto/foreign-threads.ts";
 import { verifyPack, type PackVerdict } from "@sigil/core/pack";
 import type { EvidenceTrust } from "@sigil/core/verify";
 import { exitCodes, type ExitCode } from "../terminal/command.ts";
@@ -97,9 +97,10 @@ export const verifyPackAt = async (
 ): Promise<ExitCode> => {
   const pace = new Pace();
   let verdict: PackVerdict;
+  await using threads = openForeignThreads();
   try {
     verdict = await verifyPack(packReader(path), trust, {
-      verify: verifyForeign,
+      verify: threads.verify,
       onProgress: (step, done, total) => terminal.progress(pace.describe({ step, done, total })),
     });
   } catch (error) {

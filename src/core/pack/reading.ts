@@ -1,6 +1,6 @@
 /**
  * Reads the records of a pack, decisions and others, in the order of the ledger: each opened and its signature
- * verified. Pure. Holds one batch of at most `batchItemsMax` lines. Source: docs/spec/pack.md §8, steps `lines` and
+ * verified. Pure. Holds two batches of at most `batchItemsMax` lines. Source: docs/spec/pack.md §8, steps `lines` and
  * `signature`.
  */
 import { fromBase64 } from "../bytes.ts";
@@ -121,8 +121,8 @@ export async function* readItems(
   { size, ring, verify }: { readonly size: bigint; readonly ring: KeyRing; readonly verify: VerifySignature },
 ): AsyncGenerator<readonly PackItem[], void, undefined> {
   const lines = mergedLines(reader, size);
-  for (;;) {
-    const items = await inPackStep("lines", async () => {
+  const takeBatch = (): Promise<readonly PackItem[]> =>
+    inPackStep("lines", async () => {
       const taken: PackItem[] = [];
       for (let characters = 0; taken.length < batchItemsMax && characters < batchCharactersMax;) {
         const next = await lines.next();
@@ -132,8 +132,23 @@ export async function* readItems(
       }
       return taken;
     });
+  const beginBatch = async () => {
+    const items = await takeBatch();
+    // All of them end before the first refusal is named: the first in the file, whichever ended first.
+    const signed = Promise.allSettled(items.map((item) => verifyItem(item, ring, verify)));
+    return { items, signed };
+  };
+  let next = beginBatch();
+  for (;;) {
+    const { items, signed } = await next;
     if (items.length === 0) return;
-    await inPackStep("signature", () => Promise.all(items.map((item) => verifyItem(item, ring, verify))));
+    // The next batch is verified while this one's content is read.
+    next = beginBatch();
+    next.catch(() => {});
+    await inPackStep("signature", async () => {
+      const refused = (await signed).find((each) => each.status === "rejected");
+      if (refused !== undefined) throw refused.reason;
+    });
     yield items;
   }
 }
