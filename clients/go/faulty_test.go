@@ -27,7 +27,8 @@ type row struct {
 	TLS                                                 *struct{ CAFile, ServerName string }
 	Env                                                 map[string]string
 	NeedsVerification                                   bool
-	DeadlineMs                                          int
+	DeadlineMs, Before                                  int
+	About                                               struct{ Subject, Input string }
 }
 
 type table struct {
@@ -212,6 +213,13 @@ func play(t *testing.T, of table, each row, kept *secrets, with how) outcome {
 		return outcome{"error", err}
 	}
 	defer func() { _ = client.Close() }()
+	question := of.Questions[0]
+	question.Subject, question.Input = each.About.Subject, []byte(each.About.Input)
+	for range each.Before {
+		if _, err := client.Check(t.Context(), question); err != nil {
+			t.Errorf("%s: the check before: %v", each.Name, err)
+		}
+	}
 	var asked asking = client
 	if with.failsOpen {
 		asked = failsOpen{client}
@@ -236,7 +244,7 @@ func play(t *testing.T, of table, each row, kept *secrets, with how) outcome {
 		}
 		return outcomeOf(decisions, failed)
 	}
-	decision, err := asked.Check(t.Context(), of.Questions[0])
+	decision, err := asked.Check(t.Context(), question)
 	return outcomeOf([]sigil.Decision{decision}, err)
 }
 

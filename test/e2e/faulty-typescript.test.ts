@@ -24,6 +24,8 @@ type Row = {
   readonly env?: Readonly<Record<string, string>>;
   readonly call: "check" | "batch" | "stream";
   readonly needsVerification?: boolean;
+  readonly before?: number;
+  readonly about?: { readonly subject?: string; readonly input?: string };
   readonly tokenFile?: string;
   readonly origin?: string;
   readonly deadlineMs: number;
@@ -50,12 +52,20 @@ const playedAtOnce = 24;
 /** One question by a face of the client. Rejects where there is no answer. @returns whether it is allowed. */
 type Face = (sigil: SigilConnection, questions: Table["questions"], deadlineMs: number) => Promise<boolean>;
 
+/** The same question, as a guard has it. */
+const ruleOf = ({ action, target, subject, input }: Question) => ({
+  action,
+  target,
+  ...(subject === undefined ? {} : { subject }),
+  ...(input === undefined ? {} : { input: () => input }),
+});
+
 const viaHttp = async (sigil: SigilConnection, question: Question, deadlineMs: number): Promise<boolean> => {
   let ran = false;
   let error: unknown;
   const within = { require: (asked: Question) => sigil.require(asked, { deadlineMs }) };
   const guarded = guard<IncomingMessage>(within, {
-    ...(question as { action: string; target: string }),
+    ...ruleOf(question),
     onDenied: (denied) => void (error = denied),
   });
   const server = createServer((request, response) =>
@@ -95,10 +105,7 @@ const faces: Readonly<Record<Row["call"], Readonly<Record<string, Face>>>> = {
   check: {
     require: async (sigil, [question], deadlineMs) => (await sigil.require(question, { deadlineMs })).allowed,
     check: async (sigil, [question], deadlineMs) => (await sigil.check(question, { deadlineMs })).allowed,
-    "a guarded function": async (sigil, [question]) => {
-      const { action, target } = question;
-      return sigil.guard({ action, target }, () => true)();
-    },
+    "a guarded function": (sigil, [question]) => sigil.guard(ruleOf(question), () => true)(),
     middleware: (sigil, [question], deadlineMs) => viaHttp(sigil, question, deadlineMs),
   },
   batch: {
@@ -183,7 +190,15 @@ describe("the faulty server, before every face of the TypeScript client", () => 
     (verification: "asNeeded" | "none"): Client =>
     async (row, face) => {
       using sigil = open(row, verification);
-      return await face(sigil, table.questions, row.deadlineMs);
+      const { about: { subject, input } = {}, before = 0, deadlineMs } = row;
+      const [plain, other] = table.questions;
+      const first: Question = {
+        ...plain,
+        ...(subject === undefined ? {} : { subject }),
+        ...(input === undefined ? {} : { input: Buffer.from(input) }),
+      };
+      for (let time = 0; time < before; time += 1) await sigil.check(first);
+      return await face(sigil, [first, other], deadlineMs);
     };
 
   /** What no client may be: it takes every error for an allow, and every deny. */

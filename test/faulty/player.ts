@@ -7,15 +7,10 @@ import { inspect } from "node:util";
 import {
   connect,
   createTokenSigner,
-  RecordProof,
-  verifyDecision,
-  walkKeys,
-  type CheckResponse,
-  type DecisionToVerify,
+  type BatchCheckResult,
   type SigilConnection,
   type TokenSigner,
 } from "@sigil/client";
-import { fromHex, parseHash } from "../../src/core/bytes.ts";
 import type { Row, Table } from "./row.ts";
 
 export type Outcome = {
@@ -64,50 +59,35 @@ const signerOf = ({ origin, principal, keyFile }: Table, row: Row, secrets: Secr
   };
 };
 
+/** The row's questions. */
+const asked = ({ questions: [first, ...others] }: Table, { about = {} }: Row) => {
+  const { subject, input } = about;
+  const more = {
+    ...(subject !== undefined && { subject }),
+    ...(input !== undefined && { input: Buffer.from(input) }),
+  };
+  return [{ ...first, ...more }, ...others] as const;
+};
+
 /** Whether any of the row's questions is allowed. A failed item is an error. */
-const ask = async (
-  sigil: SigilConnection,
-  { questions, genesis }: Table,
-  { call, needsVerification, deadlineMs }: Row,
-  verify: boolean,
-): Promise<boolean> => {
-  const isVerified = verify && needsVerification === true;
-  const proof = isVerified ? RecordProof.RECORD_PROOF_INCLUSION : RecordProof.RECORD_PROOF_NONE;
-  const [first, second] = questions;
-  const checks = [
-    { ...first, proof },
-    { ...second, proof },
-  ] as const;
-  const walk = isVerified ? await walkKeys(sigil, parseHash(fromHex(genesis))) : undefined;
-  const verified = async (answer: DecisionToVerify): Promise<boolean> => {
-    if (walk !== undefined) await verifyDecision(walk, answer);
-    return answer.decision.allowed;
-  };
-  const requestAt = (index: number): (typeof checks)[number] => checks[index] ?? checks[0];
-  const decisionOf = (
-    outcome: { readonly $case: string; readonly value: unknown } | undefined,
-  ): CheckResponse => {
+const ask = async (sigil: SigilConnection, table: Table, row: Row): Promise<boolean> => {
+  const { call, deadlineMs, before = 0 } = row;
+  const checks = asked(table, row);
+  const isAllowed = (outcome: BatchCheckResult["outcome"]): boolean => {
     if (outcome?.$case !== "decision") throw new Error("an item failed", { cause: outcome?.value });
-    return outcome.value as CheckResponse;
+    return outcome.value.allowed;
   };
-  if (call === "check") {
-    const request = requestAt(0);
-    return verified({ request, decision: await sigil.trust.check(request) });
-  }
+  for (let time = 0; time < before; time += 1) await sigil.trust.check(checks[0]);
+  if (call === "check") return (await sigil.trust.check(checks[0])).allowed;
   // How many answers there may be is the client's to know, so they are not counted here.
   let allowed = 0;
   if (call === "batch") {
-    const { results, sharedProof: shared } = await sigil.trust.batchCheck({ checks: [...checks] });
-    for (const [index, { outcome }] of results.entries()) {
-      const answer = { request: requestAt(index), decision: decisionOf(outcome) };
-      if (await verified(isVerified ? { ...answer, shared } : answer)) allowed += 1;
-    }
+    const { results } = await sigil.trust.batchCheck({ checks: [...checks] });
+    for (const { outcome } of results) if (isAllowed(outcome)) allowed += 1;
   } else {
-    const asked = checks.map((check, index) => ({ correlationId: String(index + 1), check }));
-    for await (const { correlationId, outcome } of sigil.trust.streamChecks(asked, { deadlineMs })) {
-      const request = requestAt(Number(correlationId) - 1);
-      if (await verified({ request, decision: decisionOf(outcome) })) allowed += 1;
-    }
+    const streamed = checks.map((check, index) => ({ correlationId: String(index + 1), check }));
+    for await (const { outcome } of sigil.trust.streamChecks(streamed, { deadlineMs }))
+      if (isAllowed(outcome)) allowed += 1;
   }
   // One allow among denies would be an allow of a faulty server.
   return allowed > 0;
@@ -134,7 +114,7 @@ export const honestClient =
   (table: Table, secrets: Secrets, verify = true): Client =>
   (row) =>
     inEnvironment(row.env ?? {}, async () => {
-      const { target, tls } = row;
+      const { target, tls, needsVerification } = row;
       using sigil = connect({
         target,
         tls:
@@ -146,8 +126,9 @@ export const honestClient =
               },
         signer: signerOf(table, row, secrets),
         deadlineMs: row.deadlineMs,
+        ...(verify && needsVerification === true && { verifyDecisions: { genesis: table.genesis } }),
       });
-      return await ask(sigil, table, row, verify);
+      return await ask(sigil, table, row);
     });
 
 /** A client that fails open: whatever is no allow, it makes one. */

@@ -4,8 +4,8 @@
  */
 import type { BatchCheckResponse, CheckRequest, CheckResponse } from "@sigil/client";
 import { startProxy, type Ask, type Changes } from "./proxy.ts";
-import { control, fault, type Call, type Row } from "./row.ts";
-import { genesisOf, makeWorldDeployment, type World } from "./world.ts";
+import { control, fault, type Row } from "./row.ts";
+import { genesisOf, makeWorldDeployment, principal, type World } from "./world.ts";
 
 type Proof = NonNullable<CheckResponse["proof"]>;
 
@@ -43,6 +43,17 @@ const otherQuestion = { action: "write", target: "user/other" };
 /** Of another question, with its proof, as the caller itself asked it. */
 const another = (ask: Ask, { proof }: CheckRequest): Promise<CheckResponse> =>
   ask({ ...otherQuestion, proof });
+
+/** With no digest in the answer, which any client would compare. */
+const ofInput: NonNullable<Changes["check"]> = async (_reply, request, ask) => ({
+  ...(await ask({ ...request, idempotencyKey: "", input: Buffer.from("refund 5,000") })),
+  inputDigest: new Uint8Array(0),
+});
+
+const ofPrincipal: NonNullable<Changes["check"]> = async ({ subject }, request, ask) => ({
+  ...(await ask({ ...request, idempotencyKey: "", subject: "mentor" })),
+  subject,
+});
 
 const checks: readonly (readonly [name: string, what: string, check: NonNullable<Changes["check"]>])[] = [
   ["no-proof", "without its proof", (reply) => ({ ...reply, proof: undefined })],
@@ -225,7 +236,12 @@ const calls = ["check", "batch", "stream"] as const;
 
 export const proofFaults = async (world: World): Promise<readonly Row[]> => {
   const { stack, honest } = world;
-  const row = async (name: string, what: string, changes: Changes, call: Call = "check"): Promise<Row> =>
+  const row = async (
+    name: string,
+    what: string,
+    changes: Changes,
+    { call = "check", ...more }: Pick<Partial<Row>, "call" | "before" | "about"> = {},
+  ): Promise<Row> =>
     fault({
       name: `unproved-${name}`,
       what,
@@ -233,7 +249,11 @@ export const proofFaults = async (world: World): Promise<readonly Row[]> => {
       call,
       needsVerification: true,
       expect: "either",
+      ...more,
     });
+  // The first allow that ever came is the answer to every question, with its own proof.
+  let old: CheckResponse | undefined;
+  const oldest: NonNullable<Changes["check"]> = (reply) => (old ??= reply);
   const other = stack.use(await makeWorldDeployment());
   const otherServed = stack.use(await other.serve());
   if ((await genesisOf(other)) === world.genesis) throw new Error("two deployments with one genesis");
@@ -271,15 +291,35 @@ export const proofFaults = async (world: World): Promise<readonly Row[]> => {
     ),
     ...(await Promise.all([
       ...checks.map(([name, what, check]) => row(name, `an allow ${what}`, { check })),
-      ...batches.map(([name, what, batch]) => row(`batch-${name}`, `a batch ${what}`, { batch }, "batch")),
+      ...batches.map(([name, what, batch]) =>
+        row(`batch-${name}`, `a batch ${what}`, { batch }, { call: "batch" }),
+      ),
       row("deny", "a deny passed on as an allow, with its proof", { check: asAllow, dropToken: true }),
       row(
         "stream-names",
         "answers on a stream under each other's names",
         { streamed: swappedNames },
-        "stream",
+        { call: "stream" },
       ),
-      row("stream-no-proofs", "answers on a stream without proofs", { streamed: unprovedStream }, "stream"),
+      row(
+        "stream-no-proofs",
+        "answers on a stream without proofs",
+        { streamed: unprovedStream },
+        { call: "stream" },
+      ),
+      row("old-allow", "an allow of the same question from before", { check: oldest }, { before: 1 }),
+      row(
+        "other-input",
+        "an allow of another input, whole, and with its own proof",
+        { check: ofInput },
+        { about: { input: "refund 5" } },
+      ),
+      row(
+        "other-principal",
+        "an allow of another principal under the name of who was asked about, with its own proof",
+        { check: ofPrincipal },
+        { about: { subject: principal } },
+      ),
       row("other-deployment", "an honest server of another deployment of the same name", {
         target: otherServed.server.target,
       }),

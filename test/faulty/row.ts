@@ -14,6 +14,10 @@ export type Row = {
   readonly call: Call;
   /** Only a client that verifies decisions can notice the fault. */
   readonly needsVerification?: true;
+  /** How often the first question is asked before, on the same connection; those answers do not count. */
+  readonly before?: number;
+  /** What the first question has besides. A way to ask that has no place for it leaves the row out. */
+  readonly about?: { readonly subject?: string; readonly input?: string };
   /** A file with a token to send; without it, the client makes its own with the key. */
   readonly tokenFile?: string;
   /** The origin that the client makes its tokens for, if not the table's. */

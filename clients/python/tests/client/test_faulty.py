@@ -131,6 +131,12 @@ Face = Callable[[Sigil, Table, dict[str, Any]], bool]
 AsyncFace = Callable[[AsyncSigil, Table, dict[str, Any]], Awaitable[bool]]
 
 
+def first_of(table: Table, row: dict[str, Any]) -> Question:
+    about = row.get("about", {})
+    first = table.questions[0]
+    return Question(first.action, first.target, about.get("subject"), input=about.get("input", "").encode())
+
+
 def plain(sigil: Sigil, table: Table, row: dict[str, Any]) -> bool:
     questions = table.questions
     if row["call"] == "batch":
@@ -138,7 +144,10 @@ def plain(sigil: Sigil, table: Table, row: dict[str, Any]) -> bool:
     if row["call"] == "stream":
         pairs = sigil.check_stream(questions, deadline_seconds=row["deadlineMs"] / 1000)
         return summed([decision for _, decision in pairs], len(questions))
-    return bool(sigil.check_question(questions[0]))
+    question = first_of(table, row)
+    for _ in range(row.get("before", 0)):
+        sigil.check_question(question)
+    return bool(sigil.check_question(question))
 
 
 def required(sigil: Sigil, table: Table, _row: dict[str, Any]) -> bool:
@@ -202,7 +211,10 @@ async def plain_later(sigil: AsyncSigil, table: Table, row: dict[str, Any]) -> b
     if row["call"] == "stream":
         pairs = sigil.check_stream(questions, deadline_seconds=row["deadlineMs"] / 1000)
         return summed([decision async for _, decision in pairs], len(questions))
-    return bool(await sigil.check_question(questions[0]))
+    question = first_of(table, row)
+    for _ in range(row.get("before", 0)):
+        await sigil.check_question(question)
+    return bool(await sigil.check_question(question))
 
 
 async def required_later(sigil: AsyncSigil, table: Table, _row: dict[str, Any]) -> bool:
@@ -293,8 +305,9 @@ async def play_later(face: AsyncFace, table: Table, row: dict[str, Any]) -> Outc
 
 
 def suits(face: str, row: dict[str, Any]) -> bool:
-    """Guards ask one question: they play the rows of `check`."""
-    return face == "check" or bool(row["call"] == "check")
+    """Guards ask one question, of an action and a target: they play the rows of `check` that ask no more."""
+    asks_more = "before" in row or "about" in row
+    return face == "check" or bool(row["call"] == "check" and not asks_more)
 
 
 def problem_of(row: dict[str, Any], outcome: Outcome, secrets: set[str], *, guards: bool) -> str | None:
