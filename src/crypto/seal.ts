@@ -19,8 +19,8 @@ export type SealPlace = DataKey & {
   readonly origin: string;
   readonly position: bigint;
   readonly tenant: string;
-  /** What is sealed: 1 for an envelope, 2 for an envelope and its disclosures. */
-  readonly form: 1 | 2;
+  /** What is sealed: 1 for an envelope, 2 for an envelope and its disclosures, 3 for both condensed. */
+  readonly form: 1 | 2 | 3;
 };
 
 export const sealNonceBytes = 12;

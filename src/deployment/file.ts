@@ -10,7 +10,7 @@ import type { KekReference } from "../crypto/kek.ts";
 import { replaceFile } from "../ledger/append/anchor.ts";
 
 /** Format of the whole data directory, listed in docs/operating/upgrade.md; a program reads only its own. */
-export const deploymentFormat = 4;
+export const deploymentFormat = 5;
 
 export type Description = {
   readonly format: number;

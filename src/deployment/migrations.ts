@@ -42,6 +42,8 @@ export const migrations: readonly Migration[] = [
   { from: 2, steps: [buildIndexes("builds the indexes anew, with the one that decisions are listed by")] },
   // Records may be sealed together with what was disclosed of them; older ones stay as they are.
   { from: 3, steps: [] },
+  // Decisions may be sealed condensed; older ones stay as they are.
+  { from: 4, steps: [] },
 ];
 
 /** The format after the last migration of a table. */

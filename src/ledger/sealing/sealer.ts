@@ -1,8 +1,9 @@
 /**
  * The stored value of a position: `u8 form and length ‖ tenant ‖ sealed`. The tenant selects the key for the rest; it
- * and the form, bit 7 of the first byte, are authenticated by the seal. A sealed value is an envelope, or (form 2) the
- * canonical array of an envelope and what was disclosed of its record. Seals with the tenant's newest data key and
- * counts the seals, so that a key is rotated long before random nonces may collide; opens with the version that sealed.
+ * and the form, bits 7 and 6 of the first byte, are authenticated by the seal. A sealed value is an envelope, or (form 2)
+ * the canonical array of an envelope and what was disclosed of its record, or (form 3) both condensed. Seals with the
+ * tenant's newest data key and counts the seals, so that a key is rotated long before random nonces may collide; opens
+ * with the version that sealed.
  * Source: docs/spec/ledger.md §6.
  */
 import { concatBytes, utf8Decode, utf8Encode } from "@sigil/core/bytes";
@@ -12,6 +13,8 @@ import { assert, fail, SigilFault, type SigilError } from "../../errors.ts";
 import { sealsPerKeyMax } from "../../limits.ts";
 import { openRecord, sealedKeyVersion, sealRecord, type DataKey, type SealPlace } from "../../crypto/seal.ts";
 import type { Store } from "../../storage/store.ts";
+import { condense } from "./condense.ts";
+import { expand } from "./expand.ts";
 import { refuseErased, type Erasure } from "../layout/erasure.ts";
 import { newestCount, type SealCount } from "./seal-counts.ts";
 
@@ -34,17 +37,23 @@ export type Opened = {
   readonly disclosures: CborValue;
 };
 
-/** Bit 7 of a stored value's first byte: an envelope and its disclosures are sealed. */
-const disclosing = 0x80;
-const tenantLength = (stored: Uint8Array): number => (stored[0] ?? 0) & ~disclosing;
-const formOf = (stored: Uint8Array): SealPlace["form"] => (((stored[0] ?? 0) & disclosing) === 0 ? 1 : 2);
+/** Bits 7 and 6 of a stored value's first byte; the others are the tenant's length. */
+const formBits: Readonly<Record<SealPlace["form"], number>> = { 1: 0, 2: 0x80, 3: 0x40 };
+const tenantLengthBits = 0x3f;
+const tenantLength = (stored: Uint8Array): number => (stored[0] ?? 0) & tenantLengthBits;
+
+/** Undefined for bits that stand for none. */
+const formOf = (stored: Uint8Array): SealPlace["form"] | undefined => {
+  const bits = (stored[0] ?? 0) & ~tenantLengthBits;
+  return bits === 0 ? 1 : bits === formBits[2] ? 2 : bits === formBits[3] ? 3 : undefined;
+};
 
 /** What is sealed for a position. */
 export type Sealable = { readonly envelope: Uint8Array; readonly disclosures?: Disclosures | undefined };
 
 /** A tenant's sealing key and its seal count. */
 type Counted = {
-  readonly prefix: Uint8Array;
+  readonly prefixes: Prefixes;
   readonly dataKey: DataKey;
   readonly first: bigint | undefined;
   readonly seals: number;
@@ -77,10 +86,14 @@ const tenantOf = (stored: Uint8Array): string | undefined => {
   }
 };
 
-const withDisclosing = (prefix: Uint8Array): Uint8Array => {
-  const marked = Uint8Array.from(prefix);
-  marked[0] = (marked[0] ?? 0) | disclosing;
-  return marked;
+/** The tenant and its length, by the form of what follows. */
+type Prefixes = Readonly<Record<SealPlace["form"], Uint8Array>>;
+
+const prefixesOf = (tenant: string): Prefixes => {
+  const name = utf8Encode(tenant);
+  const prefix = (form: SealPlace["form"]): Uint8Array =>
+    concatBytes(Uint8Array.of(name.length | formBits[form]), name);
+  return { 1: prefix(1), 2: prefix(2), 3: prefix(3) };
 };
 
 /** The tenant and data key version that a stored value names, not authenticated; undefined if it is cut short. */
@@ -100,12 +113,22 @@ export const keyNamed = (
 /** The beginning of a stored value, up to its data key version: equal in all values of one key and form. */
 export const keyHead = (stored: Uint8Array): Uint8Array => stored.subarray(0, 1 + tenantLength(stored) + 4);
 
+const refuseValue = (position: bigint, cause?: unknown): never =>
+  fail({ kind: "recordCorrupt", position, step: "seal", rule: "the sealed value does not authenticate" }, { cause });
+
 /** Opens a stored value by its tenant's key. @throws recordCorrupt, malformedRecord, malformedCbor. */
 export const openStored = (stored: Uint8Array, { position, ...place }: Omit<SealPlace, "form">): Opened => {
-  const form = formOf(stored);
+  const form = formOf(stored) ?? refuseValue(position);
   const opened = openRecord(sealedPart(stored), { ...place, position, form });
-  const { tenant } = place;
-  return { tenant, ...(form === 1 ? { envelope: opened, disclosures: {} } : decodeDisclosed(opened)) };
+  const { origin, tenant } = place;
+  switch (form) {
+    case 1:
+      return { tenant, envelope: opened, disclosures: {} };
+    case 2:
+      return { tenant, ...decodeDisclosed(opened) };
+    case 3:
+      return { tenant, ...expand(opened, { origin, tenant }) };
+  }
 };
 
 /** The sealed part of a stored value, which is not authenticated. */
@@ -169,14 +192,24 @@ export class Sealer {
           staged.set(tenant, counted);
         }
         counted.seals += 1;
-        const { prefix, dataKey } = counted;
-        const place = { ...dataKey, origin, position, tenant, nonce: nonce() };
-        if (disclosures === undefined) return sealRecord(envelope, { ...place, prefix, form: 1 });
-        return sealRecord(encodeDisclosed(envelope, disclosures), {
-          ...place,
-          prefix: withDisclosing(prefix),
-          form: 2,
-        });
+        const { prefixes, dataKey } = counted;
+        const { dataKey: key, keyVersion } = dataKey;
+        const sealAs = (form: SealPlace["form"], plaintext: Uint8Array): Uint8Array =>
+          sealRecord(plaintext, {
+            dataKey: key,
+            keyVersion,
+            origin,
+            position,
+            tenant,
+            form,
+            nonce: nonce(),
+            prefix: prefixes[form],
+          });
+        if (disclosures === undefined) return sealAs(1, envelope);
+        const condensed = condense(envelope, disclosures, { origin, tenant });
+        return condensed === undefined
+          ? sealAs(2, encodeDisclosed(envelope, disclosures))
+          : sealAs(3, condensed);
       },
       counts: () =>
         [...staged].map(([tenant, { dataKey, seals, first }]) => {
@@ -198,10 +231,10 @@ export class Sealer {
    * @param first the next position to be sealed, if known. @returns the new version's count, to be stored.
    */
   async rotate(tenant: string, first?: bigint): Promise<SealCount> {
-    const { prefix } = this.#newest.get(tenant) ?? (await this.#load(tenant));
+    const { prefixes } = this.#newest.get(tenant) ?? (await this.#load(tenant));
     // Durable at this point: a crash after this line leaves an unused version, which becomes the sealing one.
     const dataKey = await this.#keys.rotate(tenant);
-    this.#newest.set(tenant, { prefix, dataKey, first, seals: 0 });
+    this.#newest.set(tenant, { prefixes, dataKey, first, seals: 0 });
     return { tenant, version: dataKey.keyVersion, seals: 0, first };
   }
 
@@ -231,21 +264,16 @@ export class Sealer {
     position: bigint,
     erasureOf: (tenant: string) => Erasure | undefined,
   ): Promise<Opened> {
-    const refuse = (cause?: unknown): never =>
-      fail(
-        { kind: "recordCorrupt", position, step: "seal", rule: "the sealed value does not authenticate" },
-        { cause },
-      );
     const sealed = sealedPart(stored);
-    if (sealed.length === 0) return refuse();
-    const tenant = tenantOf(stored) ?? refuse();
+    if (sealed.length === 0) return refuseValue(position);
+    const tenant = tenantOf(stored) ?? refuseValue(position);
     refuseErased(erasureOf(tenant));
     try {
       const dataKey = await this.#keys.at(tenant, sealedKeyVersion(sealed, position));
       return openStored(stored, { ...dataKey, origin: this.#origin, position, tenant });
     } catch (cause) {
       // A tenant or version that never existed is damage of the value; an error with the key files is not.
-      if (cause instanceof SigilFault && valueFaults.has(cause.error.kind)) return refuse(cause);
+      if (cause instanceof SigilFault && valueFaults.has(cause.error.kind)) return refuseValue(position, cause);
       throw cause;
     }
   }
@@ -263,10 +291,9 @@ export class Sealer {
     const known = await newestCount(this.#store(), tenant);
     const version = Math.max(known?.version ?? 0, this.#keys.newest(tenant));
     const dataKey = version === 0 ? await this.#keys.rotate(tenant) : await this.#keys.at(tenant, version);
-    const name = utf8Encode(tenant);
     const isKnown = known?.version === version;
     const counted = {
-      prefix: concatBytes(Uint8Array.of(name.length), name),
+      prefixes: prefixesOf(tenant),
       dataKey,
       first: isKnown ? known.first : undefined,
       seals: isKnown ? known.seals : 0,

@@ -209,21 +209,37 @@ describe("decisions written in one pass", () => {
     const takes = (chain: CborValue): boolean => encodeDecision(bodyOf(chain)) !== undefined;
     expect(takes(good)).to.equal(true);
     const bad: readonly Record<string, unknown>[] = [
-      ...[
-        { session: "" },
-        { session: 1 },
-        { loa: "king" },
-        { min_loa: "king" },
-        { input: new Uint8Array(31) },
-      ],
-      ...[{ action: 1 }, { caller: null }, { metadata: { a: 1 } }, { metadata: [] }, { more: 1 }],
+      { session: "" },
+      { session: 1 },
+      { loa: "king" },
+      { min_loa: "king" },
+      { input: new Uint8Array(31) },
+      { action: 1 },
+      { caller: null },
+      { metadata: { a: 1 } },
+      { metadata: [] },
+      { more: 1 },
     ].map((each) => ({ request: { ...request, ...each } }));
     const worse: readonly Record<string, unknown>[] = [
-      ...[{ model: "" }, { z: undefined }, { threshold: undefined }, { z: Infinity }, { verdict: "maybe" }],
-      ...[{ reason: "a" }, { reason: "" }, { duration_us: -1 }, { caller_seq: 0 }, { caller_seq: 1.5 }],
-      ...[{ review: { low: 0.6, high: 0.5 } }, { review: { low: 0.5, high: 1.5 } }, { review: null }],
-      ...[{ review: { low: 0.5, high: 0.5, more: 1 } }, { features: { rate: "1" } }, { more: 1 }],
-      ...[{ contributions: { rate: NaN } }, { features: null }, { request: null }],
+      { model: "" },
+      { z: undefined },
+      { threshold: undefined },
+      { z: Infinity },
+      { verdict: "maybe" },
+      { reason: "a" },
+      { reason: "" },
+      { duration_us: -1 },
+      { caller_seq: 0 },
+      { caller_seq: 1.5 },
+      { review: { low: 0.6, high: 0.5 } },
+      { review: { low: 0.5, high: 1.5 } },
+      { review: null },
+      { review: { low: 0.5, high: 0.5, more: 1 } },
+      { features: { rate: "1" } },
+      { more: 1 },
+      { contributions: { rate: NaN } },
+      { features: null },
+      { request: null },
     ];
     for (const each of [...bad, ...worse]) {
       const chain = { ...good, ...each } as CborMap;
