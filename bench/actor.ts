@@ -21,6 +21,7 @@ type Asked = { readonly action: string; readonly argument: unknown };
 type Answered = { readonly answer: unknown } | { readonly failure: string };
 
 export type Actor = AsyncDisposable & {
+  readonly pid: number;
   /** @throws Error with the process's error, or if it has exited. */
   readonly ask: <Answer>(action: string, argument?: unknown) => Promise<Answer>;
   readonly usage: () => Promise<Usage>;
@@ -59,7 +60,7 @@ export const startActor = (file: string, input: unknown): Actor => {
     await work();
     return ask("stopProfile");
   };
-  return { ask, usage: () => ask("usage"), profile, stop, [Symbol.asyncDispose]: stop };
+  return { pid: child.pid ?? 0, ask, usage: () => ask("usage"), profile, stop, [Symbol.asyncDispose]: stop };
 };
 
 /** Only known on Linux. */

@@ -1,25 +1,20 @@
 /**
- * `npm run bench`: runs every benchmark in separate processes, in interleaved runs.
- *
- *   --feed         the relay, projections and their lag instead, on the console alone (feed.ts)
- *   --proofs       checks that carry their proof, and proofs of a growing ledger instead, on the console alone
- *   --quick        one short run of each: does everything still run?
- *   --only NAME    throughput, parts, modules, memory or profile; with --feed nats, kafka, rebuild, mongo, dynamo, lag
- *                  or outage; may be repeated
- *   --json         the results as JSON on standard output, nothing else there
- *   --write        writes docs/operating/performance.md; needs a full run
- *   --directory    where the scratch ledgers go, a real disk; default the system's temporary directory
+ * `npm run bench`: runs every benchmark in separate processes, in interleaved runs. Its options are in help.ts, which
+ * `--help` prints.
  */
-import { mkdtemp, rm, statfs, writeFile } from "node:fs/promises";
-import { cpus, release, tmpdir, totalmem, type } from "node:os";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { feedParts, measureFeed } from "./feed.ts";
+import { helpText } from "./help.ts";
+import { describeMachine } from "./machine.ts";
 import { measureMemory, measureParts, measureProfiles, measureThroughput, type Scale } from "./measure.ts";
 import { measureProofs } from "./proofs.ts";
 import { measureModules } from "./measure-modules.ts";
 import { formatPage, formatTables, targetsOf } from "./page.ts";
-import type { Machine, Results } from "./results.ts";
+import { peerParts, peersScale, runPeers } from "./peers/command.ts";
+import type { Results } from "./results.ts";
 
 const page = join(import.meta.dirname, "..", "docs", "operating", "performance.md");
 
@@ -61,31 +56,14 @@ const readOnly = <Name extends string>(names: readonly string[], all: readonly N
     ? all
     : names.map((name) => all.find((one) => one === name) ?? usage(`--only is one of ${all.join(", ")}`));
 
-const fileSystems: Readonly<Record<string, string>> = {
-  "61267": "ext4",
-  "2435016766": "btrfs",
-  "1481003842": "xfs",
-  "16914836": "tmpfs",
-  "2035054128": "overlay",
-};
-
-const describeMachine = async (directory: string): Promise<Machine> => {
-  const [processor] = cpus();
-  const { type: fileSystem } = await statfs(directory);
-  return {
-    processor: processor?.model.trim() ?? "unknown processor",
-    cores: cpus().length,
-    memoryBytes: totalmem(),
-    system: `${type()} ${release()}`,
-    node: process.version,
-    fileSystem: fileSystems[String(fileSystem)] ?? "a file system it does not name",
-    startedAt: new Date().toISOString(),
-  };
-};
-
 const { values: options } = parseArgs({
   options: {
+    help: { type: "boolean", default: false },
     feed: { type: "boolean", default: false },
+    peers: { type: "boolean", default: false },
+    rounds: { type: "string" },
+    seconds: { type: "string" },
+    before: { type: "string", multiple: true, default: [] },
     proofs: { type: "boolean", default: false },
     quick: { type: "boolean", default: false },
     only: { type: "string", multiple: true, default: [] },
@@ -94,13 +72,26 @@ const { values: options } = parseArgs({
     directory: { type: "string", default: tmpdir() },
   },
 });
-if (options.proofs && (options.feed || options.json || options.write || options.only.length > 0))
+if (options.help) {
+  console.log(helpText);
+  process.exit(0);
+}
+if ([options.feed, options.peers, options.proofs].filter(Boolean).length > 1)
+  usage("--feed, --peers and --proofs go one at a time");
+if (options.proofs && (options.json || options.write || options.only.length > 0))
   usage("--proofs goes with --quick and --directory alone");
 if (options.feed && (options.json || options.write))
   usage("--feed has no page: leave --json and --write out");
-const chosenParts = options.feed ? readOnly(options.only, feedParts) : [];
-const chosen = options.feed ? [] : readOnly(options.only, groups);
-if (options.write && (options.quick || chosen.length < groups.length)) usage("--write needs a full run");
+if (!options.peers && (options.rounds ?? options.seconds ?? options.before[0]) !== undefined)
+  usage("--rounds, --seconds and --before go with --peers");
+const chosenFeed = options.feed ? readOnly(options.only, feedParts) : [];
+const chosenPeers = options.peers && options.only.length > 0 ? readOnly(options.only, peerParts) : [];
+const peersPace = options.peers ? peersScale(options, usage) : undefined;
+const chosen = options.feed || options.peers ? [] : readOnly(options.only, groups);
+if (options.write && !options.peers && (options.quick || chosen.length < groups.length))
+  usage("--write needs a full run");
+if (options.write && options.peers && (options.quick || options.only.length > 0 || options.before.length > 0))
+  usage("--peers --write needs a full run: leave --quick, --only and --before out");
 const scale = options.quick ? quick : full;
 const directory = await mkdtemp(join(options.directory, "sigil-bench-"));
 const say = (line: string): void => console.error(line);
@@ -124,8 +115,12 @@ const measureServer = async (): Promise<void> => {
 };
 
 try {
-  if (options.feed) await measureFeed(chosenParts, { isQuick: options.quick, directory });
-  else if (options.proofs) await measureProofs(directory, options.quick);
+  if (options.feed) await measureFeed(chosenFeed, { isQuick: options.quick, directory });
+  else if (peersPace !== undefined) {
+    const { before, json, write } = options;
+    const machine = await describeMachine(directory);
+    await runPeers({ ...peersPace, only: chosenPeers, before, directory, machine, say }, { json, write });
+  } else if (options.proofs) await measureProofs(directory, options.quick);
   else await measureServer();
 } finally {
   await rm(directory, { recursive: true, force: true });

@@ -7,13 +7,12 @@
  * default 7 --run-ms N how long each load runs in a round; default 3000 --directory where the scratch ledgers go, a
  * real disk; default the system's temporary directory
  */
-import { execFile } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
-import { parseArgs, promisify } from "node:util";
+import { parseArgs } from "node:util";
 import { startActor, type Actor } from "./actor.ts";
+import { makeScratchOf } from "./checkout.ts";
 import { runClient } from "./measure.ts";
 import type { Scratch } from "./scratch.ts";
 import { measure, ratioOf, type Measured } from "./statistics.ts";
@@ -40,15 +39,6 @@ const loads = {
 } as const;
 
 type Side = { readonly name: string; readonly scratch: Scratch; readonly server: Actor };
-
-/** A deployment made by that checkout, in a separate process. */
-const makeScratchOf = async (checkout: string, directory: string, name: string): Promise<Scratch> => {
-  const module = pathToFileURL(join(checkout, "bench", "scratch.ts")).href;
-  const code = `const { makeScratch } = await import(${JSON.stringify(module)});
-    console.log(JSON.stringify(await makeScratch(${JSON.stringify(directory)}, ${JSON.stringify(name)})));`;
-  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", code]);
-  return JSON.parse(stdout) as Scratch;
-};
 
 const startSide = async (checkout: string, directory: string, name: string): Promise<Side> => {
   const scratch = await makeScratchOf(checkout, directory, name);

@@ -1,0 +1,96 @@
+/** OpenFGA over gRPC, with its tuples in memory or in SQLite. It keeps no log of its answers. */
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { freePort } from "../../test/contract/free-port.ts";
+import type { Question } from "./generator.ts";
+import { startProcess } from "./process.ts";
+import { asker, batchDecisions, numbered, type Place, type Served } from "./served.ts";
+
+const service = "openfga.v1.OpenFGAService";
+const direct = { this: {} };
+
+/** Operators of a record may write it. */
+const model = {
+  schemaVersion: "1.1",
+  typeDefinitions: [
+    { type: "user" },
+    {
+      type: "record",
+      relations: { operator: direct, can_write: { computedUserset: { relation: "operator" } } },
+      metadata: { relations: { operator: { directlyRelatedUserTypes: [{ type: "user" }] } } },
+    },
+  ],
+};
+
+const tupleAt = (relation: string) => (index: number) => ({
+  user: `user:${asker}`,
+  relation,
+  object: `record:notes-${index}`,
+});
+
+export const startOpenFga = async (
+  { generator, directory, program, signal, processes }: Place,
+  engine: "memory" | "sqlite",
+): Promise<Served> => {
+  const port = await freePort();
+  const store = engine === "memory" ? [] : [`--datastore-uri=file:${join(directory, "openfga.db")}`];
+  const datastore = [`--datastore-engine=${engine}`, ...store];
+  if (engine === "sqlite") await promisify(execFile)(program, ["migrate", ...datastore], { signal });
+  const command = [
+    program,
+    "run",
+    ...datastore,
+    `--grpc-addr=127.0.0.1:${port}`,
+    "--http-enabled=false",
+    "--playground-enabled=false",
+    "--metrics-enabled=false",
+    "--log-level=none",
+    `--max-checks-per-batch-check=${batchDecisions}`,
+  ];
+  const server = await startProcess(command, port, {
+    output: join(directory, "output.log"),
+    signal,
+    processes,
+  });
+  const ask = (method: string, request: unknown): Question => ({
+    kind: "grpc",
+    address: `127.0.0.1:${port}`,
+    method: `${service}/${method}`,
+    request,
+  });
+  const { id: storeId } = await generator.call<{ id: string }>(ask("CreateStore", { name: "bench" }));
+  const { authorizationModelId } = await generator.call<{ authorizationModelId: string }>(
+    ask("WriteAuthorizationModel", { storeId, ...model }),
+  );
+  const ids = { storeId, authorizationModelId };
+  await generator.call(ask("Write", { ...ids, writes: { tupleKeys: numbered(tupleAt("operator")) } }));
+  const keyAt = tupleAt("can_write");
+  return {
+    pid: server.pid,
+    id: `openfga-${engine}`,
+    promise: "no log",
+    asked: [
+      {
+        load: "unary",
+        title: `OpenFGA Check, ${engine}`,
+        question: () => ({
+          ...ask("Check", { ...ids, tupleKey: keyAt(7) }),
+          expect: [{ path: "allowed", value: "true" }],
+        }),
+      },
+      {
+        load: "batch",
+        title: `OpenFGA BatchCheck of ${batchDecisions}, ${engine}`,
+        question: () => ({
+          ...ask("BatchCheck", {
+            ...ids,
+            checks: numbered((index) => ({ tupleKey: keyAt(index), correlationId: `c${index}` })),
+          }),
+          expect: [{ path: "result.value.allowed", value: "true" }],
+          decisions: batchDecisions,
+        }),
+      },
+    ],
+  };
+};
