@@ -19,6 +19,8 @@ import * as module from "@sigil/proto/sigil/module/v1/module";
 import type * as trust from "@sigil/proto/sigil/trust/v1/trust";
 import { readEvidence } from "./evidence.ts";
 import { checkBy, requireBy, type Check } from "./guard/question.ts";
+import { recordsResuming } from "./canon/records.ts";
+import { runBy, type Run } from "./module/run.ts";
 import { guardBy, type Guard } from "./guard/rule.ts";
 import { healthMethod, type ServingStatus } from "./health.ts";
 import { JudgedAuditClient, JudgedTrustClient } from "./judged-stub.ts";
@@ -94,6 +96,16 @@ export type SigilConnection = Disposable & {
     request: Partially<canon.WatchRequest>,
     options?: WatchOptions,
   ) => AsyncGenerator<canon.WatchResponse, void, undefined>;
+  /**
+   * Records that match, in the order of ids and as the ledger was when it began, going on after the last one when the
+   * stream breaks off. @throws SigilError
+   */
+  readonly records: (
+    request?: Partially<canon.StreamRecordsRequest>,
+    options?: WatchOptions,
+  ) => AsyncGenerator<canon.StreamRecordsResponse, void, undefined>;
+  /** Runs a module, if its caller may. Never sent twice. @throws SigilError when it is denied, or did not run. */
+  readonly run: Run;
   /** Recorded decisions that match, each verified by the server, to the last one. @throws SigilError */
   readonly decisions: (
     query?: DecisionQuery,
@@ -213,6 +225,7 @@ export const connect = (options: ConnectOptions): SigilConnection => {
   const prover = genesis && new DecisionProver({ keys }, genesis, context);
   const deciding = trustClient(stubs.trust, context, { remembering, prover });
   const records = canonClient(stubs.canon, context);
+  const modules = moduleClient(stubs.modules, context);
   const audits = auditClient(stubs.audit, context);
   const check = checkBy(deciding);
   const asked = requireBy(check);
@@ -224,6 +237,8 @@ export const connect = (options: ConnectOptions): SigilConnection => {
     follow: (query = {}, given = {}) => followDecisions(audits, query, given, closing.signal),
     evidence: (request, given) => readEvidence({ audit: audits }, request, given),
     attest: attestBy(records),
+    records: (request = {}, given = {}) => recordsResuming(records, request, given, closing.signal),
+    run: runBy(modules),
     watch: (request, given = {}) => watchResuming(records, request, given, closing.signal),
     trust: deciding,
     audit: audits,
@@ -231,7 +246,7 @@ export const connect = (options: ConnectOptions): SigilConnection => {
     witness: witnessClient(stubs.witness, context),
     principals: principalClient(stubs.principals, context),
     keys,
-    modules: moduleClient(stubs.modules, context),
+    modules,
     backup: backupClient(stubs.backup, context),
     health: async (service = "", callOptions) =>
       callUnary(healthMethod(trustStub), service, anonymous, callOptions),

@@ -29,6 +29,8 @@ export type { NumberedCaller, RememberedNumber } from "./number-file.ts";
 export { signAttestation } from "./attest.ts";
 export type { Attest, AttestOptions } from "./attest.ts";
 export type { DecisionQuery, FollowOptions, FollowQuery } from "./audit/decisions.ts";
+export { ModuleRun } from "./module/run.ts";
+export type { Run, RunQuestion } from "./module/run.ts";
 export { readEvidence } from "./evidence.ts";
 export { verify } from "./verify/verify.ts";
 export type { RecordToVerify, Trust, VerifiedEvidence } from "./verify/verify.ts";

@@ -11,7 +11,7 @@ export type CanonClient = {
   readonly batchWriteRecords: Unary<canon.BatchWriteRecordsRequest, canon.BatchWriteRecordsResponse>;
   readonly getRecord: Unary<canon.GetRecordRequest, canon.GetRecordResponse>;
   readonly listRecords: Unary<canon.ListRecordsRequest, canon.ListRecordsResponse>;
-  /** To resume an interrupted stream, pass its `afterId` and `ledgerSize`. */
+  /** One stream. To go on after a break pass its last id as `afterId` and its `ledgerSize`, as `sigil.records` does. */
   readonly streamRecords: ServerStream<canon.StreamRecordsRequest, canon.StreamRecordsResponse>;
   readonly listHistory: Unary<canon.ListHistoryRequest, canon.ListHistoryResponse>;
   /** To resume an interrupted watch, start at `nextPosition` of its last message. */

@@ -3,7 +3,8 @@ import * as backup from "@sigil/proto/sigil/backup/v1/backup";
 import * as principal from "@sigil/proto/sigil/identity/v1/principal";
 import * as key from "@sigil/proto/sigil/key/v1/key";
 import * as module from "@sigil/proto/sigil/module/v1/module";
-import { callClientStream, type CallContext, type CallOptions } from "../call.ts";
+import { callClientStream, callServerStream, type CallContext, type CallOptions } from "../call.ts";
+import { judgeRunning, requireRan } from "../module/judge.ts";
 import {
   completed,
   keyed,
@@ -42,7 +43,7 @@ export type KeyClient = {
 
 export type ModuleClient = {
   readonly run: Unary<module.RunRequest, module.RunResponse>;
-  /** Ends with the result; without one, discard everything received before. */
+  /** Ends with the result; without one it throws, and nothing that came before counts. */
   readonly runStream: ServerStream<module.RunStreamRequest, module.RunStreamResponse>;
   readonly getModule: Unary<module.GetModuleRequest, module.GetModuleResponse>;
   readonly listModules: Unary<module.ListModulesRequest, module.ListModulesResponse>;
@@ -81,8 +82,12 @@ export const keyClient = (stub: key.KeyServiceClient, context: CallContext): Key
 });
 
 export const moduleClient = (stub: module.ModuleServiceClient, context: CallContext): ModuleClient => ({
-  run: unary(context, module.RunRequest, stub.run.bind(stub)),
-  runStream: serverStream(context, module.RunStreamRequest, stub.runStream.bind(stub)),
+  run: unary(context, module.RunRequest, stub.run.bind(stub), { after: requireRan }),
+  runStream: (request, options) => {
+    const asked = module.RunStreamRequest.fromPartial(request);
+    const parts = callServerStream(stub.runStream.bind(stub), asked, context, options);
+    return judgeRunning(asked.run ?? module.RunRequest.create(), parts);
+  },
   getModule: reading(context, module.GetModuleRequest, stub.getModule.bind(stub)),
   listModules: reading(context, module.ListModulesRequest, stub.listModules.bind(stub)),
   proposeModule: (parts, options) =>

@@ -1,5 +1,5 @@
 /**
- * A watch that goes on where its stream broke off: over a server that is away, a GOAWAY, a restart, a token that
+ * Streams that go on where they broke off: over a server that is away, a GOAWAY, a restart, a token that
  * expired. Each record once and in order, however often it is sent. Ends with an error that no repeat would change.
  * Source: docs/spec/feed.md. Bound: one stream at a time, and the position after its last message.
  */
@@ -51,8 +51,12 @@ export type Resumable<Event> = {
   readonly open: (signal: AbortSignal) => AsyncGenerator<Event, void, undefined>;
   /** Takes note of where to go on. @returns whether the event is news: one that was handed on before is not. */
   readonly take: (event: Event) => boolean;
-  /** Without an event for so long, the stream is none any more. */
-  readonly silenceMs: number;
+  /** Without an event for so long, the stream is none any more. Absent where nothing says that it should speak. */
+  readonly silenceMs?: number;
+  /** What the end of a stream is that no error ended: a break, or with "done" the end of all. */
+  readonly end?: "done";
+  /** Breaks in a row, with no event between them, after which the last one is thrown; absent for ever. */
+  readonly failuresMax?: number;
 };
 
 export const silenceMsOf = ({ heartbeatSeconds = 0 }: Partially<WatchRequest>): number =>
@@ -64,7 +68,7 @@ async function* once<Event>(
   given: AbortSignal | undefined,
 ): AsyncGenerator<Event, void, undefined> {
   const quiet = new AbortController();
-  const listen = () => setTimeout(() => quiet.abort(), silenceMs);
+  const listen = () => (silenceMs === undefined ? undefined : setTimeout(() => quiet.abort(), silenceMs));
   let timer = listen();
   try {
     const signal = given === undefined ? quiet.signal : AbortSignal.any([given, quiet.signal]);
@@ -81,8 +85,9 @@ async function* once<Event>(
 }
 
 /**
- * Never ends by itself: leave the loop, or abort the signal, which throws CANCELLED.
- * @throws SigilError that no repeat would change: permission, a bad request, damage. Whatever else the stream throws.
+ * Ends by itself only with `end: "done"`: leave the loop, or abort the signal, which throws CANCELLED.
+ * @throws SigilError that no repeat would change: permission, a bad request, damage. Whatever else the stream throws,
+ * and what `take` throws.
  */
 export async function* resuming<Event>(
   resumable: Resumable<Event>,
@@ -90,21 +95,27 @@ export async function* resuming<Event>(
   closed?: AbortSignal,
 ): AsyncGenerator<Event, void, undefined> {
   const stops = [signal, closed].filter((each) => each !== undefined);
+  const { failuresMax = Infinity } = resumable;
   for (let failures = 0; ;) {
     let wasOpen = false;
     let broken: SigilError;
+    let refused = false;
     try {
       for await (const event of once(resumable, signal)) {
-        [wasOpen, failures] = [true, 0];
-        if (resumable.take(event)) yield event;
+        [wasOpen, failures, refused] = [true, 0, true];
+        const isNews = resumable.take(event);
+        refused = false;
+        if (isNews) yield event;
       }
+      if (resumable.end === "done") return;
       broken = ended();
     } catch (error) {
-      if (!(error instanceof SigilError)) throw error;
+      if (!(error instanceof SigilError) || refused) throw error;
       if (signal?.aborted === true) throw cancelled(signal);
       if (closed?.aborted === true || !isBreak(error, wasOpen)) throw error;
       broken = error;
     }
+    if (failures >= failuresMax) throw broken;
     onInterrupted?.(broken);
     await waitMs(backOffMs(backOff, failures, Math.random(), broken.retryDelayMs), AbortSignal.any(stops));
     failures = Math.min(failures + 1, failuresCounted);
