@@ -10,14 +10,14 @@ import { asker, batchDecisions, numbered, type Place, type Served } from "./serv
 const service = "openfga.v1.OpenFGAService";
 const direct = { this: {} };
 
-/** Operators of a record may write it. */
+/** Operators of a record may read it. */
 const model = {
   schemaVersion: "1.1",
   typeDefinitions: [
     { type: "user" },
     {
       type: "record",
-      relations: { operator: direct, can_write: { computedUserset: { relation: "operator" } } },
+      relations: { operator: direct, can_read: { computedUserset: { relation: "operator" } } },
       metadata: { relations: { operator: { directlyRelatedUserTypes: [{ type: "user" }] } } },
     },
   ],
@@ -65,7 +65,7 @@ export const startOpenFga = async (
   );
   const ids = { storeId, authorizationModelId };
   await generator.call(ask("Write", { ...ids, writes: { tupleKeys: numbered(tupleAt("operator")) } }));
-  const keyAt = tupleAt("can_write");
+  const keyAt = tupleAt("can_read");
   return {
     pid: server.pid,
     id: `openfga-${engine}`,

@@ -5,12 +5,13 @@ import { repository } from "../../scripts/run.ts";
 import { freePort } from "../../test/contract/free-port.ts";
 import { startActor } from "../actor.ts";
 import { makeScratchOf } from "../checkout.ts";
-import { question } from "../scratch.ts";
 import type { Question } from "./generator.ts";
 import { startProcess } from "./process.ts";
 import {
+  action,
   batchDecisions,
   numbered,
+  target,
   targetAt,
   type Asked,
   type Place,
@@ -21,6 +22,8 @@ import {
 const descriptors = join(repository, "generated", "descriptors.binpb");
 const service = "sigil.trust.v1.TrustService";
 const promise = "signed, sealed, in the tree, synced";
+
+const question = { action, target, session: "5f1c" } as const;
 
 type Own = {
   readonly id: ServerId;

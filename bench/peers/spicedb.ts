@@ -5,13 +5,13 @@ import { setTimeout as delay } from "node:timers/promises";
 import { freePort } from "../../test/contract/free-port.ts";
 import type { Question } from "./generator.ts";
 import { startProcess } from "./process.ts";
-import { asker, batchDecisions, numbered, type Place, type Served } from "./served.ts";
+import { action, asker, batchDecisions, numbered, type Place, type Served } from "./served.ts";
 
 const allowed = "PERMISSIONSHIP_HAS_PERMISSION";
 const schema = `definition user {}
 definition record {
   relation operator: user
-  permission write = operator
+  permission read = operator
 }`;
 
 const resourceAt = (index: number) => ({ objectType: "record", objectId: `notes-${index}` });
@@ -71,7 +71,7 @@ export const startSpiceDb = async ({
     relationship: { resource: resourceAt(index), relation: "operator", subject },
   }));
   await generator.call(ask("PermissionsService/WriteRelationships", { updates }));
-  const itemAt = (index: number) => ({ resource: resourceAt(index), permission: "write", subject });
+  const itemAt = (index: number) => ({ resource: resourceAt(index), permission: action, subject });
   return {
     pid: server.pid,
     id: "spicedb",

@@ -20,7 +20,7 @@ const head = [
 
 const rowOf = (cell: Cell): readonly string[] => {
   const { title, promise, full, half, failure } = cell;
-  if (failure !== undefined) return [title, promise, `failed: ${failure.replaceAll(/[|\n]/g, " ")}`];
+  if (failure !== undefined) return [title, promise, "failed"];
   const median = (samples: readonly Sample[], of: (sample: Sample) => number): number =>
     medianOf(samples.map(of));
   const shown = (samples: readonly Sample[], of: (sample: Sample) => number, format = whole): string =>
@@ -53,14 +53,10 @@ const ratiosTable = (results: PeerResults): string =>
     ratiosOf(results).map(({ name, wanted, measured, outcome }) => [name, wanted, measured, outcome]),
   );
 
-const keptTable = ({ kept, cells }: PeerResults): string =>
+const keptTable = ({ kept }: PeerResults): string =>
   table(
-    ["What stays on disk", "Bytes a decision", "Decisions"],
-    kept.map(({ server, bytesEach, decisions }) => [
-      cells.find((cell) => cell.server === server)?.title.replace(/,.*$/, "") ?? server,
-      whole(bytesEach),
-      whole(decisions),
-    ]),
+    ["What stays on disk of", "Bytes a decision", "Decisions, warm-ups included"],
+    kept.map(({ server, bytesEach, decisions }) => [server, whole(bytesEach), whole(decisions)]),
   );
 
 /** How much of the machine others had while it was measured, in processors. */
@@ -73,8 +69,11 @@ const disturbance = ({ cells }: PeerResults): string => {
   );
 };
 
-const leftOutLines = ({ leftOut }: PeerResults): readonly string[] =>
-  leftOut.map(({ what, why }) => `Left out: ${what}: ${why}`);
+/** Why something has no numbers. */
+const problems = ({ cells, leftOut }: PeerResults): readonly string[] => [
+  ...cells.flatMap(({ title, failure }) => (failure === undefined ? [] : [`Failed: ${title}: ${failure}`])),
+  ...leftOut.map(({ what, why }) => `Left out: ${what}: ${why}`),
+];
 
 const noiseLines = (results: PeerResults): readonly string[] => {
   const lines = noiseOf(results);
@@ -91,7 +90,7 @@ export const formatPeerTables = (results: PeerResults): string =>
     ratiosTable(results),
     ...noiseLines(results),
     disturbance(results),
-    ...leftOutLines(results),
+    ...problems(results),
   ].join("\n\n");
 
 const machineText = ({ machine }: PeerResults): string =>
@@ -128,6 +127,6 @@ export const formatPeersPage = (results: PeerResults): string => {
     "Ratios are taken within a round, so they hold on a slower machine where the absolute numbers do not.",
     ratiosTable(results),
     ...noiseLines(results),
-    ...leftOutLines(results),
+    ...problems(results),
   ].join("\n\n")}\n`;
 };
