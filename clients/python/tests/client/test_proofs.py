@@ -256,8 +256,10 @@ def test_a_repeat_by_a_key_of_the_callers_has_the_first_record(world: World) -> 
         assert (again.verified, again.audit_id) == (True, first.audit_id)
 
 
-def test_does_not_forget_keys_that_it_knows(world: World) -> None:
+def test_does_not_forget_keys_that_it_knows(world: World, deployment: Deployment) -> None:
     """Nor wait for a list of them that never ends."""
+    with Sigil(**caller(deployment, "root")) as root:
+        root.call(key_v1.RotateKeyRequest(role=key_v1.KEY_ROLE_RECORD))
     broken = world.liar
 
     def lie(_request: Any, reply: trust_v1.CheckResponse) -> trust_v1.CheckResponse:

@@ -35,6 +35,7 @@ _TOLERANCE = 1e-9
 """Relative, for differences between platforms' exponential functions; far below any real margin."""
 
 _HASH_BYTES = 32
+_INFINITY = math.inf
 _ALLOW, _DENY, _REVIEW = type_v1.VERDICT_ALLOW, type_v1.VERDICT_DENY, type_v1.VERDICT_REVIEW
 _VERDICTS = (_ALLOW, _DENY, _REVIEW)
 
@@ -82,9 +83,7 @@ def decision_fault(answer: trust_v1.CheckResponse) -> str | None:
 
 
 def _is_near(one: float, other: float) -> bool:
-    # What a server worked out the same way is the same.
-    if one == other:
-        return math.isfinite(one)
+    """Whoever asks knows that they differ: what a server worked out the same way is the same, which is most numbers."""
     # Infinity is within any share of itself of every number.
     if not (math.isfinite(one) and math.isfinite(other)):
         return False
@@ -110,27 +109,29 @@ def _numbers_fault(
         return "the score is no probability"
     if threshold is not None and not 0 < threshold < 1:
         return "the threshold is not in (0, 1)"
-    if z is not None and not math.isfinite(z):
+    if z is not None and not -_INFINITY < z < _INFINITY:
         return "z is no number"
-    if bias is not None and not math.isfinite(bias):
+    if bias is not None and not -_INFINITY < bias < _INFINITY:
         return "the bias is no number"
-    if score is not None and z is not None and not _is_near(score, _logistic(z)):
-        return "score and z differ"
+    if score is not None and z is not None:
+        logistic = _logistic(z)
+        if score != logistic and not _is_near(score, logistic):
+            return "score and z differ"
     contributions = answer.contributions
     total = 0.0 if bias is None else bias
     for each in contributions:
         contribution = each.contribution
         product = each.value * each.weight
-        # What a server worked out the same way is the same, and needs no tolerance.
         if product != contribution and not _is_near(product, contribution):
             return "a contribution is not value × weight"
         total += contribution
     # Infinity is equal to itself.
-    if not math.isfinite(total):
+    if not -_INFINITY < total < _INFINITY:
         return "the contributions have no sum"
     if z is None or bias is None or not contributions:
         return None
-    return None if _is_near(total, z) else "z is not the sum of bias and contributions"
+    is_sum = total == z or _is_near(total, z)
+    return None if is_sum else "z is not the sum of bias and contributions"
 
 
 def _is_below(score: float | None, threshold: float, z: float | None) -> bool:

@@ -147,16 +147,26 @@ class AsyncCaller:
                 return reply
 
     async def _once(self, method: Method, request: Message, end: float, metadata: Metadata | None) -> Any:
-        # A token source may take its time: what is left of the deadline bounds it too.
-        left = max(end - time.monotonic(), 0.0)
+        token = self._token()
+        if token is not None and not isinstance(token, str):
+            # A token source may take its time: what is left of the deadline bounds it too.
+            try:
+                token = await asyncio.wait_for(_awaited(token), max(end - time.monotonic(), 0.0))
+            except (asyncio.TimeoutError, TimeoutError):
+                raise SigilError(
+                    grpc.StatusCode.DEADLINE_EXCEEDED, "no token came before the deadline"
+                ) from None
+        sent = self._kept.of(metadata, token)
+        # Not by the context manager, which costs as much as all that a call needs besides.
         try:
-            sent = await asyncio.wait_for(self._metadata(metadata), left)
-        except (asyncio.TimeoutError, TimeoutError):
-            raise SigilError(grpc.StatusCode.DEADLINE_EXCEEDED, "no token came before the deadline") from None
-        with self._errors_of_calls():
             return await self._callable(method)(
                 request, timeout=max(end - time.monotonic(), 0.0), metadata=sent
             )
+        except BaseException as error:
+            failure = self._failure_of(error)
+            if failure is None:
+                raise
+        raise failure
 
     async def server_stream(
         self,
@@ -261,15 +271,20 @@ class AsyncCaller:
             raise closed_error()
 
     async def _metadata(self, given: Metadata | None) -> tuple[tuple[str, str | bytes], ...]:
-        self._open()
-        token = None
-        if self._tokens is not None:
-            try:
-                made = self._tokens.token()
-                token = await made if inspect.isawaitable(made) else made
-            except Exception as error:
-                raise token_failed(error) from error
+        token = self._token()
+        if token is not None and not isinstance(token, str):
+            token = await _awaited(token)
         return self._kept.of(given, token)
+
+    def _token(self) -> Any:
+        """Text, or what is to be awaited for it."""
+        self._open()
+        if self._tokens is None:
+            return None
+        try:
+            return self._tokens.token()
+        except Exception as error:
+            raise token_failed(error) from error
 
     def _callable(self, method: Method) -> Any:
         channel = self._open()
@@ -278,21 +293,38 @@ class AsyncCaller:
             made = self._callables[method.path] = judged_callable(channel, method)
         return made
 
+    def _failure_of(self, error: BaseException) -> SigilError | None:
+        """None for what is not of the call."""
+        if isinstance(error, asyncio.CancelledError):
+            # Of this task, or of the channel that was closed.
+            return closed_error() if self._is_closed else None
+        if isinstance(error, grpc.RpcError):
+            return closed_error() if self._is_closed else SigilError.of(error)
+        if isinstance(error, grpc.aio.UsageError):
+            return closed_error()
+        if isinstance(error, (ValueError, TypeError)):
+            return refused_argument("request", "cannot be sent")
+        return None
+
     @contextlib.contextmanager
     def _errors_of_calls(self) -> Iterator[None]:
         try:
             yield
-        except asyncio.CancelledError:
-            # Of this task, or of the channel that was closed.
-            if self._is_closed:
-                raise closed_error() from None
-            raise
-        except grpc.RpcError as error:
-            raise (closed_error() if self._is_closed else SigilError.of(error)) from None
-        except grpc.aio.UsageError:
-            raise closed_error() from None
-        except (ValueError, TypeError):
-            raise refused_argument("request", "cannot be sent") from None
+        except BaseException as error:
+            failure = self._failure_of(error)
+            if failure is None:
+                raise
+            raise failure from None
+
+
+async def _awaited(token: Any) -> Any:
+    """Of a source that waits; anything else is judged where it would be sent."""
+    if not inspect.isawaitable(token):
+        return token
+    try:
+        return await token
+    except Exception as error:
+        raise token_failed(error) from error
 
 
 def silent_error() -> SigilError:
