@@ -9,7 +9,7 @@
 set -euo pipefail
 
 # Names in the order they are installed and started.
-services=(grpcurl go_wasi rust_wasi softhsm go_client python_client rust_client java_client go_sdk python_sdk go_verifiers tessera litewitness omniwitness python_verifiers envoy nginx openapi postgres mongo dynamo nats kafka sqs cloudevents)
+services=(grpcurl go_wasi rust_wasi softhsm go_client python_client rust_client java_client go_sdk peers_loadgen python_sdk go_verifiers tessera litewitness omniwitness python_verifiers envoy nginx openapi postgres mongo dynamo nats kafka sqs cloudevents)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
@@ -143,6 +143,15 @@ install_go_sdk() {
 }
 start_go_sdk() { :; }
 stop_go_sdk() { :; }
+
+# The generator of load of npm run bench -- --peers. The servers that it compares with take minutes to compile: that
+# command builds them itself.
+install_peers_loadgen() {
+  command -v go >/dev/null || apt_install golang-go
+  (cd "$sdk_sources/../bench/peers/loadgen" && go mod download && go build -buildvcs=false -o /dev/null . && go vet ./...)
+}
+start_peers_loadgen() { :; }
+stop_peers_loadgen() { :; }
 python_sdk_environment="$(dirname "$local_bin")/python-sdk"
 install_python_sdk() {
   python3 -c 'import ensurepip' 2>/dev/null || apt_install python3 python3-venv

@@ -47,13 +47,16 @@ const build = async (
   return { path, version: "" };
 };
 
-/** The package of the `tool` line, and the version that is required of its module. */
-const pinOf = async (name: ProgramName): Promise<{ readonly tool: string; readonly version: string }> => {
+/** The package of the `tool` line, its module, and the version that is required of that. */
+type Pin = { readonly tool: string; readonly module: string; readonly version: string };
+
+export const pinOf = async (name: ProgramName): Promise<Pin> => {
   const text = await readFile(join(sources, "servers", name, "go.mod"), "utf8");
   const [, tool = ""] = /^tool (\S+)$/m.exec(text) ?? [];
   const required = [...text.matchAll(/^(?:require)?\s+(\S+) (v\S+)/gm)];
-  const [, , version = ""] = required.find(([, module = ""]) => `${tool}/`.startsWith(`${module}/`)) ?? [];
-  return { tool, version };
+  const found = required.find(([, module = ""]) => `${tool}/`.startsWith(`${module}/`));
+  const [, module = "", version = ""] = found ?? [];
+  return { tool, module, version };
 };
 
 /** @throws if it cannot be built for any other reason than Go and its modules. */
