@@ -3,8 +3,8 @@ package verify_test
 import (
 	"testing"
 
+	"sigil.example/go/internal/ledgers"
 	"sigil.example/go/verify"
-	"sigil.example/go/verify/internal/ledgers"
 	"sigil.example/go/verify/keys"
 )
 

@@ -187,7 +187,9 @@ func (k *Keys) Checkpoint(note string) (*merkle.Checkpoint, error) {
 // Fork says that a ledger has two pasts: both checkpoints are signed, and no tree holds both. Keep them: they prove it.
 type Fork struct {
 	Known, Newer *merkle.Checkpoint
-	Rule         string
+	// KnownNote and NewerNote are the two as they were signed; "" of one that was given without its note.
+	KnownNote, NewerNote string
+	Rule                 string
 }
 
 func (e *Fork) Error() string {
@@ -205,13 +207,35 @@ func (k *Keys) Growth(known *merkle.Checkpoint, note string, path [][]byte) (*me
 	if known == nil {
 		return nil, refused("no checkpoint is known that the newer one could be compared with")
 	}
-	err = merkle.CheckConsistency(merkle.Consistency{
+	if fork := growthFault(known, newer, path); fork != nil {
+		fork.NewerNote = note
+		return nil, fork
+	}
+	return newer, nil
+}
+
+func growthFault(known, newer *merkle.Checkpoint, path [][]byte) *Fork {
+	err := merkle.CheckConsistency(merkle.Consistency{
 		OldSize: known.Size, NewSize: newer.Size, OldRoot: known.Root[:], NewRoot: newer.Root[:], Path: path,
 	})
 	if err != nil {
-		return nil, &Fork{known, newer, ruleOf(err)}
+		return &Fork{Known: known, Newer: newer, Rule: ruleOf(err)}
 	}
-	return newer, nil
+	return nil
+}
+
+// Leaf verifies that a leaf stands at a position in the tree of a checkpoint: all that is left of a record that was
+// erased.
+func (k *Keys) Leaf(position uint64, leaf Hash, path [][]byte, note string) error {
+	checkpoint, err := k.Checkpoint(note)
+	if err != nil {
+		return err
+	}
+	claim := merkle.Inclusion{LeafIndex: position, TreeSize: checkpoint.Size, LeafHash: leaf[:], Path: path}
+	if err := merkle.CheckInclusion(claim, checkpoint.Root[:]); err != nil {
+		return refusedAt(position, "inclusion", err)
+	}
+	return nil
 }
 
 // Record verifies signature, key, schema, inclusion and the checkpoint.

@@ -10,10 +10,10 @@ import (
 	"sync"
 	"testing"
 
+	"sigil.example/go/internal/ledgers"
 	"sigil.example/go/verify"
 	"sigil.example/go/verify/cbor"
 	"sigil.example/go/verify/cose"
-	"sigil.example/go/verify/internal/ledgers"
 	"sigil.example/go/verify/merkle"
 	"sigil.example/go/verify/record"
 )

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"testing"
 
+	"sigil.example/go/internal/ledgers"
 	"sigil.example/go/verify/cose"
-	"sigil.example/go/verify/internal/ledgers"
 	"sigil.example/go/verify/quorum"
 	"sigil.example/go/verify/record"
 )

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"testing"
 
+	"sigil.example/go/internal/ledgers"
 	"sigil.example/go/verify/cbor"
-	"sigil.example/go/verify/internal/ledgers"
 	"sigil.example/go/verify/record"
 )
 

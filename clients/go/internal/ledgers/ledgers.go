@@ -271,3 +271,36 @@ func (l *Ledger) Evidence(position uint64, positions ...uint64) []byte {
 	}
 	return file
 }
+
+// At is the ledger as it was when it had so many records.
+func (l *Ledger) At(size int) *Ledger {
+	earlier := *l
+	earlier.Envelopes = l.Envelopes[:size]
+	return &earlier
+}
+
+// Growth is the proof that the tree begins with that of so many records, RFC 6962 §2.1.2 as it stands there.
+func (l *Ledger) Growth(oldSize int) [][]byte {
+	leaves := l.leaves()
+	if oldSize == 0 || oldSize == len(leaves) {
+		return nil
+	}
+	return growthOf(oldSize, leaves, true)
+}
+
+func growthOf(oldSize int, leaves []merkle.Hash, isWhole bool) [][]byte {
+	if oldSize == len(leaves) {
+		if isWhole {
+			return nil
+		}
+		root := rootOf(leaves)
+		return [][]byte{root[:]}
+	}
+	at := split(len(leaves))
+	if oldSize <= at {
+		sibling := rootOf(leaves[at:])
+		return append(growthOf(oldSize, leaves[:at], isWhole), sibling[:])
+	}
+	sibling := rootOf(leaves[:at])
+	return append(growthOf(oldSize-at, leaves[at:], false), sibling[:])
+}
