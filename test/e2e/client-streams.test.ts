@@ -2,12 +2,14 @@
  * Streams of the connection through a proxy that cuts its connections: an export, a watch and a following that each
  * have everything once and in order. And what works over TCP works on a Unix socket.
  */
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
-import { connect, type SigilConnection } from "@sigil/client";
+import { connect, SigilError, type SigilConnection } from "@sigil/client";
+import { repository } from "../../scripts/run.ts";
 import { unhurriedModel } from "./canon-writes.ts";
 import { startCuttingProxy } from "./cutting-proxy.ts";
 import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";
@@ -16,6 +18,29 @@ const count = 60;
 const ids = Array.from({ length: count }, (_, at) => `cut/${String(at).padStart(3, "0")}`);
 /** Enough for a few records; more with each connection, so that a call of any length ends at some time. */
 const bytesOf = (connection: number): number => 6_000 + 2_000 * connection;
+
+/** Runs what the README shows of modules. @returns what it prints, but for the id of its decision. */
+const runSnippet = async (sigil: SigilConnection): Promise<readonly unknown[]> => {
+  const readme = await readFile(join(repository, "clients/typescript/README.md"), "utf8");
+  const [, snippet] = /```ts\n([^`]*sigil\.run\([^`]*)```/.exec(readme) ?? [];
+  if (snippet === undefined) throw new Error("the README shows no run");
+  const directory = await mkdtemp(join(tmpdir(), "sigil-run-"));
+  try {
+    const file = join(directory, "snippet.mjs");
+    await writeFile(file, `export default async (sigil, console) => {\n${snippet}};\n`);
+    const { default: show } = (await import(pathToFileURL(file).href)) as {
+      readonly default: (sigil: SigilConnection, console: { log: typeof print }) => Promise<void>;
+    };
+    const printed: unknown[] = [];
+    const print = (...words: readonly unknown[]): void => void printed.push(...words);
+    await show(sigil, { log: print });
+    const auditId = printed.pop();
+    if (auditId === "" || auditId === undefined) throw new Error("the run names no decision");
+    return printed;
+  } finally {
+    await rm(directory, { recursive: true });
+  }
+};
 
 describe("streams over connections that are cut", () => {
   let deployment: Deployment;
@@ -115,8 +140,9 @@ describe("a Unix socket", () => {
         expect(event.value.record?.id).to.equal("note/a");
         break;
       }
-      const ran = await sigil.run({ name: "hello", input: { name: "Ada" } });
-      expect(ran.value()).to.deep.equal({ greeting: "hello, Ada" });
+      expect(await runSnippet(sigil)).to.deep.equal([0, { greeting: "hello, Ada" }]);
+      const denied = await sigil.run({ name: "no-such-module" }).catch((thrown: unknown) => thrown);
+      expect(denied).to.be.instanceOf(SigilError).and.include({ codeName: "NOT_FOUND" });
       expect(await sigil.health()).to.equal("SERVING");
     } finally {
       await rm(directory, { recursive: true });

@@ -10,6 +10,8 @@ export type { CanonClient, WitnessClient } from "./services/canon.ts";
 export type { BackupClient, KeyClient, ModuleClient, PrincipalClient } from "./services/operation.ts";
 export type { TrustClient } from "./services/trust.ts";
 export type { RetryOptions } from "./retry/plan.ts";
+export { isAway, whileAway } from "./retry/while-away.ts";
+export type { Patience } from "./retry/while-away.ts";
 export type { CallOptions } from "./call.ts";
 export { Decision } from "./guard/decision.ts";
 export { DeniedError } from "./guard/denied.ts";

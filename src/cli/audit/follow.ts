@@ -10,8 +10,8 @@ import {
   type FrozenChain,
   type ListFrozenChainsRequest,
   type SigilConnection,
+  isAway,
 } from "@sigil/client";
-import { isAway } from "../call/away.ts";
 import { describeCallError } from "../call/connection.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 

@@ -14,6 +14,8 @@ import {
   type FrozenChain,
   type ProveCompletenessResponse,
   type SigilConnection,
+  whileAway,
+  type Patience,
 } from "@sigil/client";
 import { toBase64, utf8Decode, type Hash } from "@sigil/core/bytes";
 import { formatTilePath, parseTile, tileWidth, type TileCoordinate } from "@sigil/core/merkle";
@@ -21,7 +23,6 @@ import type { CallerLine, RecordLine } from "@sigil/core/pack";
 import { restorationPrefix } from "@sigil/core/record";
 import { parseEvidence } from "@sigil/core/verify";
 import { exportAwayMsMax, packPageMax, packTilesHeldMax } from "../../limits.ts";
-import { whileAway, type Patience } from "../call/away.ts";
 
 export const refuse = (rule: string): never => {
   throw new ProofError(`the server's answer is not to be used: ${rule}`);
@@ -44,7 +45,7 @@ export type PackPage =
     }
   | { readonly kind: "damaged"; readonly position: bigint; readonly next: bigint };
 
-export type SourceOptions = Omit<Patience, "awayMsMax"> & { readonly span: PackSpan };
+export type SourceOptions = Required<Omit<Patience, "awayMsMax">> & { readonly span: PackSpan };
 
 export const recordLineOf = (record: Pick<CanonicalRecord, "position" | "envelope">): RecordLine =>
   record.envelope.length === 0

@@ -1,8 +1,7 @@
 /** `sigil tiles export`: the ledger as a tiled log of static files. */
 import { setTimeout as pause } from "node:timers/promises";
-import { SigilError, type SigilConnection } from "@sigil/client";
+import { SigilError, type SigilConnection, isAway, whileAway } from "@sigil/client";
 import { exportAwayMsMax, tilesFollowMs, tilesRetryMsMax } from "../../limits.ts";
-import { isAway, whileAway } from "../call/away.ts";
 import { connectionFlags, describeCallError, withConnection } from "../call/connection.ts";
 import { exitCodes, required, type Command, type ExitCode } from "../terminal/command.ts";
 import { interruption } from "../terminal/interruption.ts";

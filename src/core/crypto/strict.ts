@@ -1,7 +1,7 @@
 /**
  * Strict RFC 8032 Ed25519 verification in JavaScript, by noble: canonical points, neither the key nor R of small order.
- * Pure. Of a key that signs again and again the multiples are kept, which takes three quarters of the time away: at most
- * `keyTablesMax` tables of 512 points. Source: docs/spec/record.md §3; SBS 2020, "Taming the many EdDSAs".
+ * Pure. Of a key that signs again and again the multiples are kept, which takes three quarters of the time away: at
+ * most `keyTablesMax` tables of 512 points. Source: docs/spec/record.md §3; SBS 2020, "Taming the many EdDSAs".
  */
 import { Point, verifyAsync } from "@noble/ed25519";
 import { sha512 } from "@noble/hashes/sha2.js";
@@ -13,7 +13,7 @@ export type Verify = (publicKey: PublicKey, message: Uint8Array, signature: Uint
 
 export const signatureBytes = 64;
 const pointBytes = 32;
-/** Accepted signatures of one key before it gets a table: whoever signs once, as most witnesses do, never pays for it. */
+/** Accepted signatures of one key before it gets a table: whoever signs once never pays for it. */
 const tableDueAt = 4;
 
 /** The points whose order divides the cofactor, as they are encoded canonically. */

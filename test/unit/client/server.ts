@@ -86,7 +86,8 @@ const exporter =
       while (sent < count) {
         sent += 1;
         seen.streamed += 1;
-        const record = { version: BigInt(sent), record: { kind: call.request.filter?.kind ?? "" } };
+        const kind = call.request.filter?.kind ?? "";
+        const record = { version: BigInt(sent), record: { id: String(sent).padStart(9, "0"), kind } };
         if (call.write(StreamRecordsResponse.fromPartial({ record }))) continue;
         call.once("drain", send);
         return;

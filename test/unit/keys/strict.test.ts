@@ -1,4 +1,4 @@
-/** The strict verifier that keeps a key's multiples: it answers what noble answers, and noble decides who gets a table. */
+/** The strict verifier that keeps a key's multiples: it answers what noble answers. */
 import { createHash, generateKeyPairSync, sign } from "node:crypto";
 import { Point } from "@noble/ed25519";
 import { expect } from "chai";

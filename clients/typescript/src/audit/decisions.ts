@@ -7,7 +7,7 @@ import { ListOrder } from "@sigil/proto/sigil/audit/v1/audit";
 import { cancelled, type CallOptions } from "../call.ts";
 import { SigilError } from "../error.ts";
 import { waitMs } from "../retry/pause.ts";
-import { backOffMs, mayPass } from "../retry/plan.ts";
+import { awayBackOff, backOffMs, failuresCounted, mayPass } from "../retry/plan.ts";
 import type { AuditClient } from "../services/audit.ts";
 import type { Partially } from "../services/method.ts";
 import { ProofError } from "../walk.ts";
@@ -44,9 +44,6 @@ export type FollowOptions = CallOptions & {
 
 export type FollowQuery = Omit<DecisionQuery, "order" | "untilTime" | "pageToken">;
 
-const backOff = { firstDelayMs: 250, delayMsMax: 10_000 } as const;
-const failuresCounted = 16;
-
 /**
  * Decisions from a position on as they are recorded, oldest first. Never ends by itself: leave the loop, or abort.
  * @throws SigilError CANCELLED by the signal; any other that no repeat would change.
@@ -75,7 +72,7 @@ export async function* followDecisions(
     } catch (error) {
       if (signal?.aborted === true) throw cancelled(signal);
       if (closed.aborted || !(error instanceof SigilError) || !mayPass(error)) throw error;
-      pauseMs = backOffMs(backOff, failures, Math.random(), error.retryDelayMs);
+      pauseMs = backOffMs(awayBackOff, failures, Math.random(), error.retryDelayMs);
       failures = Math.min(failures + 1, failuresCounted);
     }
     await waitMs(pauseMs, stop);

@@ -49,6 +49,11 @@ export const backOffMs = (
   return Math.max(askedMs, stepMs * (0.5 + random / 2));
 };
 
+/** Of whoever waits for a server without an end, or a long one. */
+export const awayBackOff = { firstDelayMs: 250, delayMsMax: 10_000 } as const;
+/** Doublings after which the pause is the longest. */
+export const failuresCounted = 16;
+
 export type Attempt = {
   readonly error: SigilError;
   /** Calls made so far, from 1. */

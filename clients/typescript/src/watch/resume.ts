@@ -7,7 +7,7 @@ import { status as Code } from "@grpc/grpc-js";
 import type { WatchRequest, WatchResponse } from "@sigil/proto/sigil/canon/v1/canon";
 import { cancelled, type CallOptions } from "../call.ts";
 import { SigilError } from "../error.ts";
-import { backOffMs } from "../retry/plan.ts";
+import { awayBackOff, backOffMs, failuresCounted } from "../retry/plan.ts";
 import { waitMs } from "../retry/pause.ts";
 import type { Partially } from "../services/method.ts";
 import type { CanonClient } from "../services/canon.ts";
@@ -17,13 +17,9 @@ export type WatchOptions = CallOptions & {
   readonly onInterrupted?: ((error: SigilError) => void) | undefined;
 };
 
-const backOff = { firstDelayMs: 250, delayMsMax: 10_000 } as const;
-
 /** A stream without a sign of life for so many heartbeats is no stream any more. */
 const silenceHeartbeats = 3;
 const heartbeatSecondsDefault = 15;
-/** Doublings after which the pause is the longest. */
-const failuresCounted = 16;
 
 /** What the same request may outlive, whether or not a stream was ever open. */
 const passing: ReadonlySet<number> = new Set([Code.UNAVAILABLE, Code.ABORTED]);
@@ -117,7 +113,10 @@ export async function* resuming<Event>(
     }
     if (failures >= failuresMax) throw broken;
     onInterrupted?.(broken);
-    await waitMs(backOffMs(backOff, failures, Math.random(), broken.retryDelayMs), AbortSignal.any(stops));
+    await waitMs(
+      backOffMs(awayBackOff, failures, Math.random(), broken.retryDelayMs),
+      AbortSignal.any(stops),
+    );
     failures = Math.min(failures + 1, failuresCounted);
     if (signal?.aborted === true) throw cancelled(signal);
     if (closed?.aborted === true) throw broken;
