@@ -48,13 +48,23 @@ type watching struct {
 
 // once watches until the stream ends. left tells that the loop was.
 func (w *watching) once(ctx context.Context, yield func(*canonv1.WatchResponse, error) bool, options []grpc.CallOption) (err error, left bool) {
+	return w.client.watchStream(ctx, w.request, options, func(message *canonv1.WatchResponse) (error, bool) {
+		if failure := w.follow(message); failure != nil {
+			return failure, false
+		}
+		w.resumption.progress()
+		return nil, !yield(message, nil)
+	})
+}
+
+// watchStream hands on the messages of one stream, until it ends, is silent, or take wants no more of it.
+func (c *Client) watchStream(ctx context.Context, request *canonv1.WatchRequest, options []grpc.CallOption, take func(*canonv1.WatchResponse) (err error, left bool)) (err error, left bool) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	silence := w.client.channel.settings.silence(w.request.GetHeartbeatSeconds())
-	alarm := &alarm{silence: silence, cancel: cancel}
+	alarm := &alarm{silence: c.channel.settings.silence(request.GetHeartbeatSeconds()), cancel: cancel}
 	alarm.listen()
 	defer alarm.heard()
-	stream, err := w.client.Canon().Watch(ctx, w.request, options...)
+	stream, err := c.Canon().Watch(ctx, request, options...)
 	if err != nil {
 		return orCause(ctx, err), false
 	}
@@ -65,12 +75,8 @@ func (w *watching) once(ctx context.Context, yield func(*canonv1.WatchResponse, 
 		if err != nil {
 			return orCause(ctx, err), false
 		}
-		if failure := w.follow(message); failure != nil {
-			return failure, false
-		}
-		w.resumption.progress()
-		if !yield(message, nil) {
-			return nil, true
+		if err, left := take(message); err != nil || left {
+			return err, left
 		}
 	}
 }
