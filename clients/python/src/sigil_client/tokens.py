@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
@@ -111,12 +112,12 @@ def parse_private_key(key: PrivateKey) -> Ed25519PrivateKey:
     if isinstance(key, Ed25519PrivateKey):
         return key
     if isinstance(key, (str, bytes)):
-        pem = key.encode() if isinstance(key, str) else key
         try:
-            parsed = load_pem_private_key(pem, password=None)
-        except (ValueError, TypeError):
+            parsed = load_pem_private_key(key.encode() if isinstance(key, str) else key, password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
             raise TypeError(
-                "private_key must be an Ed25519 private key in PEM, without a passphrase"
+                "private_key must be an Ed25519 private key in PEM, what a file holds and not its path, "
+                "without a passphrase"
             ) from None
         if isinstance(parsed, Ed25519PrivateKey):
             return parsed

@@ -94,21 +94,84 @@ class Tokens:
         return self._token
 
 
+class LaterTokens(Tokens):
+    """The same, that has to be waited for."""
+
+    async def token(self) -> Any:
+        return super().token()
+
+
 @pytest.mark.parametrize(
-    "token", ["s3cret\n", "s3cret s3cret", "", "s3crét", None, b"s3cret", 7, "s3cret" * 1000]
+    ("token", "rule"),
+    [
+        ("s3cret\n", "begins or ends with white space"),
+        ("s3cret\r\n", "begins or ends with white space"),
+        (" s3cret", "begins or ends with white space"),
+        ("\ufeffs3cret", "not ASCII"),
+        ("s3cret s3cret", "holds white space"),
+        ("s3cret\r\ns3cret", "holds white space"),
+        ("s3cret\x00", "control character"),
+        ("", "is empty"),
+        ("s3crét", "not ASCII"),
+        (None, "is empty"),
+        (b"s3cret", "of type bytes"),
+        (7, "of type int"),
+        ("s3cret" * 1000, "it has 6000"),
+    ],
 )
-async def test_a_token_that_cannot_be_sent_is_not_shown(token: Any) -> None:
-    with Sigil("127.0.0.1:1", tls="insecure", tokens=Tokens(token)) as sigil:
-        if token is None:
-            return
-        with pytest.raises(Denied) as caught:
-            sigil.require("read", "a")
-    assert caught.value.reason == "TOKEN_SOURCE_FAILED"
-    assert_no_secret(shown(caught.value))
-    async with AsyncSigil("127.0.0.1:1", tls="insecure", tokens=Tokens(token)) as later:
-        with pytest.raises(Denied) as caught:
-            await later.require("read", "a")
-    assert_no_secret(shown(caught.value))
+async def test_a_token_that_cannot_be_sent_is_one_error_that_names_the_rule(token: Any, rule: str) -> None:
+    refused: list[BaseException] = []
+    with FakeServer(always(allow())) as server:
+        with Sigil(server.target, tls="insecure", tokens=Tokens(token)) as sigil:
+            guarded = sigil.guard("read", "a")(lambda: None)
+            for ask in (lambda: sigil.check("read", "a"), lambda: sigil.require("read", "a"), guarded):
+                with pytest.raises(SigilError) as caught:
+                    ask()
+                refused.append(caught.value)
+        for source in (Tokens(token), LaterTokens(token)):
+            async with AsyncSigil(server.target, tls="insecure", tokens=source) as later:
+
+                @later.guard("read", "a")
+                async def work() -> None:
+                    raise AssertionError("it was not guarded")
+
+                for pending in (later.check("read", "a"), later.require("read", "a"), work()):
+                    with pytest.raises(SigilError) as caught:
+                        await pending
+                    refused.append(caught.value)
+        assert server.seen.requests == []
+    assert len(refused) == 9
+    for error in refused:
+        assert isinstance(error, SigilError)
+        assert (error.reason, error.field) == ("TOKEN_SOURCE_FAILED", "tokens")
+        assert rule in str(error)
+        assert_no_secret(shown(error))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "keys/operator.pem",
+        "",
+        b"",
+        PEM.replace(b"PRIVATE", b"PUBLIC"),
+        PEM[:-40],
+        PEM.decode() + "\udc80",
+        "s3crét",
+        7,
+    ],
+)
+def test_a_key_that_is_none_is_one_error_that_names_it(key: Any) -> None:
+    for kind in (Sigil, AsyncSigil):
+        with pytest.raises(TypeError, match=r"^private_key must be an Ed25519 private key") as caught:
+            kind("127.0.0.1:1", tls="insecure", principal="b", origin="o", private_key=key)
+        assert_no_secret(shown(caught.value))
+
+
+@pytest.mark.parametrize("changed", [b"\n\n", b"\r\n", b"  "])
+def test_a_key_may_be_written_as_editors_do(changed: bytes) -> None:
+    assert TokenSigner(principal="b", origin="o", private_key=PEM.replace(b"\n", b"\r\n") + changed).token()
+    assert TokenSigner(principal="b", origin="o", private_key=b"\xef\xbb\xbf" + PEM).token()
 
 
 def test_what_a_token_source_says_is_not_passed_on_in_the_message() -> None:

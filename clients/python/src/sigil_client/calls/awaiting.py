@@ -282,9 +282,11 @@ class AsyncCaller:
         if self._tokens is None:
             return None
         try:
-            return self._tokens.token()
+            token = self._tokens.token()
         except Exception as error:
             raise token_failed(error) from error
+        # A caller that has a source is nobody else, nor an anonymous Guest.
+        return "" if token is None else token
 
     def _callable(self, method: Method) -> Any:
         channel = self._open()
@@ -322,9 +324,10 @@ async def _awaited(token: Any) -> Any:
     if not inspect.isawaitable(token):
         return token
     try:
-        return await token
+        given = await token
     except Exception as error:
         raise token_failed(error) from error
+    return "" if given is None else given
 
 
 def silent_error() -> SigilError:

@@ -187,12 +187,15 @@ class Caller:
     def _metadata(self, given: Metadata | None) -> tuple[tuple[str, str | bytes], ...]:
         if self._closed.is_set():
             raise closed_error()
-        token = None
+        token: str | None = None
         if self._tokens is not None:
             try:
                 token = self._tokens.token()
             except Exception as error:
                 raise token_failed(error) from error
+            if token is None:
+                # A caller that has a source is nobody else, nor an anonymous Guest.
+                token = ""
         return self._kept.of(given, token)
 
     def _callable(self, method: Method) -> Any:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import grpc
 
-from ..errors import SigilError, refused_argument
+from ..errors import FieldViolation, SigilError, refused_argument
 from .retry import Retry
 from .target import Option, Security, channel_options, is_loopback, reply_bytes_max
 
@@ -18,7 +18,8 @@ Metadata: TypeAlias = "Mapping[str, str | bytes]"
 AUTHORIZATION = "authorization"
 # The server limits pages to it, and refuses a batch whose reply could be larger before deciding.
 _REPLY_BYTES_KEY = "sigil-reply-bytes-max"
-_TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")
+_TOKEN_BYTES_MAX = 4_096
+_TOKEN = re.compile(rf"[\x21-\x7e]{{1,{_TOKEN_BYTES_MAX}}}")
 _KEY = re.compile(r"[0-9a-z_.-]+")
 _TEXT = re.compile(r"[\x20-\x7e]*")
 
@@ -77,7 +78,7 @@ SENDING_REFUSED = (
 def metadata_of(
     settings: Settings, given: Metadata | None, token: str | None
 ) -> tuple[tuple[str, str | bytes], ...]:
-    """The metadata of a call: the caller's, over the client's token.
+    """The metadata of a call: the caller's, over the client's token, None without a source of tokens.
 
     Raises SigilError, without what was given: gRPC's own error would show the token.
     """
@@ -93,15 +94,34 @@ def metadata_of(
         metadata.setdefault(_REPLY_BYTES_KEY, str(reply_bytes))
     if token is not None and AUTHORIZATION not in metadata:
         if not isinstance(token, str) or not _TOKEN.fullmatch(token):
-            raise SigilError(
-                grpc.StatusCode.UNAUTHENTICATED,
-                "the token source gave no token",
-                reason="TOKEN_SOURCE_FAILED",
-            )
+            raise _no_token(token)
         metadata[AUTHORIZATION] = f"Bearer {token}"
     if AUTHORIZATION in metadata and not settings.may_authorize:
         raise SigilError(grpc.StatusCode.UNAUTHENTICATED, SENDING_REFUSED, reason="TOKEN_REFUSED")
     return tuple(metadata.items())
+
+
+def _no_token(given: object) -> SigilError:
+    """Which rule it breaks, and nothing of what it is."""
+    rule = f"must be text of 1 to {_TOKEN_BYTES_MAX} visible ASCII characters"
+    if not isinstance(given, str):
+        broken = f"it is of type {type(given).__name__}"
+    elif given == "":
+        broken = "it is empty"
+    elif given != given.strip():
+        broken = "it begins or ends with white space, as a line break: strip what was read from a file"
+    elif not given.isascii():
+        broken = "it holds a character that is not ASCII"
+    elif len(given) > _TOKEN_BYTES_MAX:
+        broken = f"it has {len(given)}"
+    else:
+        broken = "it holds white space or a control character"
+    return SigilError(
+        grpc.StatusCode.UNAUTHENTICATED,
+        f"the token source gave no token: tokens.token() {rule}; {broken}",
+        reason="TOKEN_SOURCE_FAILED",
+        field_violations=(FieldViolation("tokens", f"{rule}; {broken}"),),
+    )
 
 
 def _is_text(value: object) -> bool:
@@ -131,6 +151,7 @@ def token_failed(error: Exception) -> SigilError:
         grpc.StatusCode.UNAUTHENTICATED,
         f"the token source failed with {type(error).__name__}",
         reason="TOKEN_SOURCE_FAILED",
+        field_violations=(FieldViolation("tokens", "must give a token"),),
     )
     failure.__cause__ = error
     return failure
