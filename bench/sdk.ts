@@ -11,7 +11,7 @@
  */
 import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { cpus, tmpdir } from "node:os";
+import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createTokenSigner } from "@sigil/client";
@@ -140,15 +140,20 @@ const page = `# What a client costs
 \`npm run bench:sdk -- --write\` measures and writes this page. Processor time of the client's process a check, all of its
 threads together, in microseconds: the median of ${rounds} rounds in which all clients and loads take turns, and the middle half
 of them. Ratios are taken within a round, so they hold on a slower machine where the absolute numbers do not. Calls at a
-time: ${input.inFlight}. ${cpus()[0]?.model ?? "Processor unknown"}, ${cpus().length} cores, shared with the servers.
+time: ${input.inFlight}. ${cpus()[0]?.model ?? "Processor unknown"}, ${cpus().length} cores, shared with the servers;
+${new Date().toISOString().slice(0, 10)}, with ${loadavg()[1]?.toFixed(1)} processes ready to run at a time, of which the measurement
+itself is two.
 
 ${tableText}
 
 - **Bare stub**: the generated stub on a plain channel, with a deadline and a fixed token.
 - **Client**: \`check\` as the package's README shows it, with a key: it makes and renews tokens, gives each question an
   idempotency key, repeats what may be repeated, and judges the reply.
-- **Verified**: the same with every decision verified from the hash of the genesis record, at a real server: an inclusion
-  proof, and two signatures or more.
+- **Verified**: the same with \`verifyDecisions\`: every decision is verified from the hash of the genesis record, at a real
+  server, by an inclusion proof and two signatures or more.
+
+A client's own cost, without verification, is to be at most 15 % of the stub's. On a machine that does something else as
+well, two runs of one program differ by more than that: compare the middle halves.
 `;
 if (options.write) {
   await writeFile(join(repository, "docs/operating/client-cost.md"), page);
