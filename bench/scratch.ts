@@ -11,6 +11,7 @@ import { createKekFile } from "../src/crypto/kek.ts";
 import { randomBytes } from "../src/crypto/random.ts";
 import { rawPublicKey } from "../src/crypto/signing/sign.ts";
 import type { Ledger, LedgerOptions } from "../src/ledger/ledger.ts";
+import type { CborMap } from "@sigil/core/cbor";
 import type { LevelName, RecordBody } from "@sigil/core/record";
 import { createDecisionIds } from "../src/trust/decision-id.ts";
 import type { CheckQuestion } from "../src/trust/decision.ts";
@@ -26,9 +27,17 @@ export type Scratch = {
   readonly tenant: string;
   /** PKCS #8 PEM. */
   readonly privateKey: string;
+  /** Of the first Root, who may back up. */
+  readonly rootPrivateKey: string;
 };
 
 const kekInputs = { env: {}, askPassphrase: () => Promise.reject(new Error("there is no passphrase")) };
+
+const newPrivateKey = (): string =>
+  generateKeyPairSync("ed25519", {
+    privateKeyEncoding: { format: "pem", type: "pkcs8" },
+    publicKeyEncoding: { format: "pem", type: "spki" },
+  }).privateKey;
 
 const newPublicKey = () => rawPublicKey(generateKeyPairSync("ed25519").privateKey);
 
@@ -43,24 +52,23 @@ export const makeScratch = async (
 ): Promise<Scratch> => {
   // LevelDB creates files by the umask, and a start refuses files that others may read.
   process.umask(0o077);
-  const { privateKey } = generateKeyPairSync("ed25519", {
-    privateKeyEncoding: { format: "pem", type: "pkcs8" },
-    publicKeyEncoding: { format: "pem", type: "spki" },
-  });
+  const [privateKey, rootPrivateKey] = [newPrivateKey(), newPrivateKey()];
   const publicKey = rawPublicKey(createPrivateKey(privateKey));
+  const rootPublicKey = rawPublicKey(createPrivateKey(rootPrivateKey));
   const scratch = {
     directory: join(directory, name),
     origin: "bench.sigil.example",
     principal: "orders-backend",
     tenant: "acme",
     privateKey,
+    rootPrivateKey,
   };
   const kekPath = join(directory, `${name}.kek`);
   await createKekFile(kekPath);
   await initDeployment({
     directory: scratch.directory,
     origin: scratch.origin,
-    root: { id: "root", publicKeys: [newPublicKey()], loa: "root", tenant: "system", active: true },
+    root: { id: "root", publicKeys: [rootPublicKey], loa: "root", tenant: "system", active: true },
     principals: [
       {
         id: scratch.principal,
@@ -128,5 +136,20 @@ export const bodiesLike = (sample: RecordBody): (() => RecordBody) => {
   return () => {
     const ts = Date.now();
     return { ...sample, id: nextId(ts), ts };
+  };
+};
+
+const variedCallers = 50;
+
+/** The same as if other callers had made them, and every tenth another tenant's. */
+export const variedLike = (sample: RecordBody): (() => RecordBody) => {
+  const next = bodiesLike(sample);
+  const { request, ...payload } = sample.payload as CborMap & { readonly request: CborMap };
+  let made = 0;
+  return () => {
+    made += 1;
+    const who = `svc-${made % variedCallers}`;
+    const tenant = made % 10 === 0 ? "globex" : sample.tenant;
+    return { ...next(), tenant, payload: { ...payload, request: { ...request, caller: who, subject: who } } };
   };
 };

@@ -31,15 +31,15 @@ const youngBytes = (): number =>
 const scanning = ["--heap-growing-percent=30", "--semi-space-growth-factor=2"];
 
 /**
- * Applies to the process from now on: small, once the young generation has grown to `scanYoungBytes`. Any smaller, and
- * a third of a scan's time goes into collections.
+ * Applies to the process from now on. Small, but the young generation may grow to `scanYoungBytes`, one step after a
+ * collection: if it is any smaller, a third of a scan's time goes into collections.
  */
 export const keepHeapSmall = (): void => {
-  apply(scanning);
+  apply(small);
   const observer = new PerformanceObserver(() => {
-    if (youngBytes() < scanYoungBytes) return;
-    observer.disconnect();
-    apply(small);
+    const isLarge = youngBytes() >= scanYoungBytes;
+    apply(isLarge ? small : scanning);
+    if (isLarge) observer.disconnect();
   });
   observer.observe({ entryTypes: ["gc"] });
 };
