@@ -1,10 +1,9 @@
 /**
  * The stored value of a position: `u8 form and length ‖ tenant ‖ sealed`. The tenant selects the key for the rest; it
- * and the form, bits 7 and 6 of the first byte, are authenticated by the seal. A sealed value is an envelope, or (form 2)
- * the canonical array of an envelope and what was disclosed of its record, or (form 3) both condensed. Seals with the
- * tenant's newest data key and counts the seals, so that a key is rotated long before random nonces may collide; opens
- * with the version that sealed.
- * Source: docs/spec/ledger.md §6.
+ * and the form, bits 7 and 6 of the first byte, are authenticated by the seal. A sealed value is an envelope, or (form
+ * 2) the canonical array of an envelope and what was disclosed of its record, or (form 3) both condensed. Seals with
+ * the tenant's newest data key and counts the seals, so that a key is rotated long before random nonces may collide;
+ * opens with the version that sealed. Source: docs/spec/ledger.md §6.
  */
 import { concatBytes, utf8Decode, utf8Encode } from "@sigil/core/bytes";
 import type { CborValue } from "@sigil/core/cbor";
