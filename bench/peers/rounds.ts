@@ -1,6 +1,6 @@
 /**
- * The rounds: every cell in each, each round beginning with another one, so that what a busy machine does to one it does
- * to all. A cell whose server answers wrongly or not at all fails, and is not asked again.
+ * The rounds: every cell in each, each round beginning with another one, so that what a busy machine does to one it
+ * does to all. A cell whose server answers wrongly or not at all fails, and is not asked again.
  */
 import type { Driven, Generator } from "./generator.ts";
 import type { Cell, Sample } from "./results.ts";

@@ -212,7 +212,7 @@ describe("the comparison with other servers", () => {
     const page = formatPeersPage(resultsOf([cell("sigil", "unary", rates(1, 2, 3), rates(1, 1, 1))]));
     expect(page).to.match(/^# Beside other servers\n/);
     expect(page).to.include("Versions: opa v1.2.3.").and.include("used 0.25 processors in the median run");
-    expect(page).to.match(/\| sigil unary \| kept +\| 2 \(1 to 3\) +\| 100 +\| 100 +\| 1\.00 \/ 10\.0 \|/);
+    expect(page).to.match(/\| sigil unary \| kept +\| 2 \(1 to 3\) +\| 100 +\| 100 +\| 1\.00 \/ 10\.0 +\|/);
   });
 
   for (const name of programNames) {
