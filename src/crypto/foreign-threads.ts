@@ -47,7 +47,7 @@ export const openForeignThreads = ({ from = foreignThreadsFrom } = {}): ForeignT
       // One that has ended is asked as well: it rejects, and with it whatever was to be verified.
       const thread = threads.find(({ isOver }) => isOver) ?? idlest(threads);
       if (thread === undefined) throw new Error("there is no thread to verify a signature");
-      return (await thread.ask({ publicKey, message, signature })) === true;
+      return thread.ask({ publicKey, message, signature });
     },
     [Symbol.asyncDispose]: async () => {
       await Promise.all((threads ?? []).map((thread) => thread.end()));

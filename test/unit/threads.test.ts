@@ -13,6 +13,9 @@ describe("threads", () => {
   });
   afterEach(() => Promise.all(threads.map((thread) => thread.end())));
 
+  const askAny = (number: number): Promise<number> =>
+    idlest(threads)?.ask(number) ?? Promise.reject(new Error("there is no thread"));
+
   const failureOf = (work: Promise<unknown> | undefined): Promise<unknown> =>
     (work ?? Promise.resolve()).then(
       () => "none",
@@ -21,13 +24,13 @@ describe("threads", () => {
 
   it("answer each request, in whatever order they are asked", async () => {
     const asked = [1, 2, 3, 4, 5, 6, 7];
-    const answers = await Promise.all(asked.map((number) => idlest(threads)?.ask(number)));
+    const answers = await Promise.all(asked.map(askAny));
     expect(answers).to.deep.equal(asked.map((number) => 2 * number));
     expect(threads.map(({ waiting }) => waiting)).to.deep.equal([0, 0]);
   });
 
   it("spread requests over themselves", () => {
-    const answers = Array.from({ length: 6 }, () => idlest(threads)?.ask(1));
+    const answers = Array.from({ length: 6 }, () => askAny(1));
     expect(threads.map(({ waiting }) => waiting)).to.deep.equal([3, 3]);
     return Promise.all(answers);
   });

@@ -113,7 +113,7 @@ class Inspection {
 
   /** @returns the number of records checked. */
   async run(findings: Findings): Promise<bigint> {
-    await using _readers = await this.#begin();
+    await using _ = await this.#begin();
     if (this.#fsck.rebuildIndexes === true) {
       for (const rule of await this.#rebuild()) findings.add(null, "rebuild", rule);
     }
@@ -121,7 +121,7 @@ class Inspection {
   }
 
   async rebuild(): Promise<void> {
-    await using _readers = await this.#begin();
+    await using _ = await this.#begin();
     const [rule] = await this.#rebuild();
     if (rule !== undefined) fail({ kind: "ledgerCorrupt", position: 0n, rule });
   }
