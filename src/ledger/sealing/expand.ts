@@ -139,8 +139,6 @@ class Expander {
     if (length > this.#out.length) {
       const grown = new Uint8Array(2 * length);
       grown.set(this.#out.subarray(0, this.#length));
-      // A text that came before is read from what has been written.
-      if (bytes === this.#out) bytes = grown;
       this.#out = grown;
     }
     const out = this.#out;
