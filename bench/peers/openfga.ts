@@ -1,4 +1,7 @@
-/** OpenFGA over gRPC, with its tuples in memory or in SQLite. It keeps no log of its answers. */
+/**
+ * OpenFGA over gRPC, with its tuples in memory or in SQLite. It keeps no log of its answers. Its JSON has the names of
+ * its contract, with underscores.
+ */
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -12,13 +15,13 @@ const direct = { this: {} };
 
 /** Operators of a record may read it. */
 const model = {
-  schemaVersion: "1.1",
-  typeDefinitions: [
+  schema_version: "1.1",
+  type_definitions: [
     { type: "user" },
     {
       type: "record",
       relations: { operator: direct, can_read: { computedUserset: { relation: "operator" } } },
-      metadata: { relations: { operator: { directlyRelatedUserTypes: [{ type: "user" }] } } },
+      metadata: { relations: { operator: { directly_related_user_types: [{ type: "user" }] } } },
     },
   ],
 };
@@ -59,12 +62,12 @@ export const startOpenFga = async (
     method: `${service}/${method}`,
     request,
   });
-  const { id: storeId } = await generator.call<{ id: string }>(ask("CreateStore", { name: "bench" }));
-  const { authorizationModelId } = await generator.call<{ authorizationModelId: string }>(
-    ask("WriteAuthorizationModel", { storeId, ...model }),
+  const { id: store_id } = await generator.call<{ id: string }>(ask("CreateStore", { name: "bench" }));
+  const { authorization_model_id } = await generator.call<{ authorization_model_id: string }>(
+    ask("WriteAuthorizationModel", { store_id, ...model }),
   );
-  const ids = { storeId, authorizationModelId };
-  await generator.call(ask("Write", { ...ids, writes: { tupleKeys: numbered(tupleAt("operator")) } }));
+  const ids = { store_id, authorization_model_id };
+  await generator.call(ask("Write", { ...ids, writes: { tuple_keys: numbered(tupleAt("operator")) } }));
   const keyAt = tupleAt("can_read");
   return {
     pid: server.pid,
@@ -75,7 +78,7 @@ export const startOpenFga = async (
         load: "unary",
         title: `OpenFGA Check, ${engine}`,
         question: () => ({
-          ...ask("Check", { ...ids, tupleKey: keyAt(7) }),
+          ...ask("Check", { ...ids, tuple_key: keyAt(7) }),
           expect: [{ path: "allowed", value: "true" }],
         }),
       },
@@ -85,7 +88,7 @@ export const startOpenFga = async (
         question: () => ({
           ...ask("BatchCheck", {
             ...ids,
-            checks: numbered((index) => ({ tupleKey: keyAt(index), correlationId: `c${index}` })),
+            checks: numbered((index) => ({ tuple_key: keyAt(index), correlation_id: `c${index}` })),
           }),
           expect: [{ path: "result.value.allowed", value: "true" }],
           decisions: batchDecisions,
