@@ -75,10 +75,13 @@ const noToken = (rule: string, options?: ErrorOptions): SigilError =>
 /** What a header may hold. The token itself stands in no error. */
 const tokenText = /^[\x21-\x7e]+$/;
 
-const requireToken = (token: unknown): string =>
-  typeof token === "string" && tokenText.test(token)
-    ? token
-    : fail(noToken("the source of tokens gave no token"));
+/** A mounted file ends in a line end, which is none of the token. */
+const withoutLineEnd = (text: string): string => (text.endsWith("\n") ? text.replace(/\r?\n$/, "") : text);
+
+const requireToken = (given: unknown): string => {
+  const token = typeof given === "string" ? withoutLineEnd(given) : "";
+  return tokenText.test(token) ? token : fail(noToken("the source of tokens gave no token"));
+};
 
 const fail = (error: SigilError): never => {
   throw error;
