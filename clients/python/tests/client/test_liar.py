@@ -25,6 +25,7 @@ from sigil_client import (
     trust_v1,
     type_v1,
 )
+from sigil_client.answers.judge import decision_fault
 
 HONEST_Z = 1 + -1.2 + 4
 
@@ -418,3 +419,12 @@ def test_a_decision_stays_what_it_was() -> None:
     assert not Decision(response=allow(allowed=False))
     assert not Decision(response=allow(verdict=type_v1.VERDICT_REVIEW))
     assert not Decision(response=allow(), error=SigilError(grpc.StatusCode.ABORTED, "m"))
+
+
+@pytest.mark.parametrize("threshold", [1e-12, 0.01, 0.5, 0.9, 0.999_999, 0.999_999_9, 1 - 1e-12])
+@pytest.mark.parametrize("margin", [-1e-3, -1e-6, 0.0, 1e-6, 1e-3])
+def test_compares_z_with_the_threshold_in_logits(threshold: float, margin: float) -> None:
+    z = math.log(threshold / (1 - threshold)) + margin
+    reply = reply_of({**BARE, "threshold": threshold, "z": z})
+    # The least difference that counts is relative: far from 0, logits are coarser.
+    assert (decision_fault(reply) is None) is (margin >= 0)

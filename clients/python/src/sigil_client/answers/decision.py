@@ -110,31 +110,42 @@ def _message_of(
     return request
 
 
+_ALLOW = type_v1.VERDICT_ALLOW
+
+
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Decision:
     """The answer to a question: true for an honest ALLOW, false for everything else, the lack of an answer too."""
 
-    allowed: bool = field(default=False, init=False)
+    allowed: bool
     """Whether it may happen: verdict, permission and record agree. Act on this alone."""
-    response: trust_v1.CheckResponse | None = field(default=None, repr=False)
+    response: trust_v1.CheckResponse | None
     """The whole answer, as it was judged; None where there is none."""
-    error: SigilError | None = None
+    error: SigilError | None
     """Why there is no answer, of an item of a batch or a stream."""
-    verified: bool = False
+    verified: bool
     """Whether its proof was verified here."""
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        response: trust_v1.CheckResponse | None = None,
+        error: SigilError | None = None,
+        verified: bool = False,
+    ) -> None:
+        # As a frozen dataclass it is closed to everybody else, and its own way to set fields costs as much as the rest.
+        fields = self.__dict__
         # Decided once: what becomes of the message later changes nothing.
-        reply = self.response
-        allowed = (
-            self.error is None
-            and reply is not None
-            and reply.allowed is True
-            and reply.verdict == type_v1.VERDICT_ALLOW
-            and reply.audit_id != ""
+        fields["allowed"] = (
+            error is None
+            and response is not None
+            and response.allowed is True
+            and response.verdict == _ALLOW
+            and response.audit_id != ""
         )
-        object.__setattr__(self, "allowed", allowed)
+        fields["response"] = response
+        fields["error"] = error
+        fields["verified"] = verified
 
     def __bool__(self) -> bool:
         return self.allowed

@@ -34,6 +34,9 @@ _REASONS_OF_NO_ALLOW = frozenset(
 _TOLERANCE = 1e-9
 """Relative, for differences between platforms' exponential functions; far below any real margin."""
 
+_THRESHOLD_PLAIN_MAX = 0.999_999
+"""Up to here a logistic's last bit is less than the tolerance in logits."""
+
 _HASH_BYTES = 32
 _INFINITY = math.inf
 _ALLOW, _DENY, _REVIEW = type_v1.VERDICT_ALLOW, type_v1.VERDICT_DENY, type_v1.VERDICT_REVIEW
@@ -73,12 +76,13 @@ def decision_fault(answer: trust_v1.CheckResponse) -> str | None:
     score = answer.score if has("score") else None
     threshold = answer.threshold if has("threshold") else None
     z = answer.z if has("z") else None
-    fault = _numbers_fault(answer, score, threshold, z)
+    logistic = 0.0 if z is None else _logistic(z)
+    fault = _numbers_fault(answer, score, threshold, z, logistic)
     if fault is not None or verdict == _REVIEW:
         return fault
     if answer.reason in _REASONS_OF_NO_ALLOW:
         return f"an allow cannot have the reason {answer.reason}"
-    is_below = threshold is not None and _is_below(score, threshold, z)
+    is_below = threshold is not None and _is_below(score, threshold, z, logistic)
     return "an allow cannot have a score below the threshold" if is_below else None
 
 
@@ -102,8 +106,13 @@ def _logistic(z: float) -> float:
 
 
 def _numbers_fault(
-    answer: trust_v1.CheckResponse, score: float | None, threshold: float | None, z: float | None
+    answer: trust_v1.CheckResponse,
+    score: float | None,
+    threshold: float | None,
+    z: float | None,
+    logistic: float,
 ) -> str | None:
+    """`logistic` is that of z, where there is one."""
     bias = answer.bias if answer.HasField("bias") else None
     if score is not None and not 0 <= score <= 1:
         return "the score is no probability"
@@ -113,10 +122,8 @@ def _numbers_fault(
         return "z is no number"
     if bias is not None and not -_INFINITY < bias < _INFINITY:
         return "the bias is no number"
-    if score is not None and z is not None:
-        logistic = _logistic(z)
-        if score != logistic and not _is_near(score, logistic):
-            return "score and z differ"
+    if score is not None and z is not None and score != logistic and not _is_near(score, logistic):
+        return "score and z differ"
     contributions = answer.contributions
     total = 0.0 if bias is None else bias
     for each in contributions:
@@ -134,8 +141,9 @@ def _numbers_fault(
     return None if is_sum else "z is not the sum of bias and contributions"
 
 
-def _is_below(score: float | None, threshold: float, z: float | None) -> bool:
-    if z is not None:
+def _is_below(score: float | None, threshold: float, z: float | None, logistic: float) -> bool:
+    # Where the logistic of z reaches the threshold, z reaches its logit: but for rounding, which matters near 1 alone.
+    if z is not None and (threshold > _THRESHOLD_PLAIN_MAX or logistic < threshold):
         logit = math.log(threshold / (1 - threshold))
         if z < logit and not _is_near(z, logit):
             return True
