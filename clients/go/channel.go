@@ -6,10 +6,13 @@ package sigil
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
 	"sync"
+
+	trustv1 "sigil.example/go/sigil/trust/v1"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -128,10 +131,26 @@ func (c *channel) carry(ctx context.Context, method string, own []string) (secre
 		}
 		return "", &Error{Code: codes.Unauthenticated, Message: "the token source gave no token", cause: err}
 	}
-	if token == "" || len(token) > tokenBytesMax {
-		return "", &Error{Code: codes.Unauthenticated, Message: "the token source gave no token that a server takes"}
+	if rule := tokenFault(token); rule != "" {
+		return "", &Error{Code: codes.Unauthenticated, Message: "the token source's token " + rule}
 	}
 	return secret(token), nil
+}
+
+// tokenFault is the rule that a token breaks, which never holds the token; "" for none. A file that a token is read from
+// mostly ends with a line end.
+func tokenFault(token string) string {
+	switch {
+	case token == "":
+		return "is empty"
+	case len(token) > tokenBytesMax:
+		return fmt.Sprintf("must be at most %d bytes", tokenBytesMax)
+	case strings.TrimSpace(token) != token:
+		return "must not begin or end with white space: trim what a file or a command gave"
+	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return "must be printable ASCII without white space"
+	}
+	return ""
 }
 
 // Invoke makes a unary call. On an error the reply is empty. All errors are *Error.
@@ -147,6 +166,12 @@ func (c *channel) Invoke(ctx context.Context, method string, args, reply any, op
 	if !isMessage || !isAnswer {
 		return &Error{Code: codes.Internal, Message: "requests and replies must be protobuf messages"}
 	}
+	numbers := c.numbersOf(ctx, method)
+	asked, err := numbers.ask(ctx)
+	if err != nil {
+		return failureOf(ctx, err, nil, "")
+	}
+	defer numbers.settle(asked)
 	repeats := false
 	if c.settings.retries {
 		request, repeats = repeatably(method, request)
@@ -155,6 +180,11 @@ func (c *channel) Invoke(ctx context.Context, method string, args, reply any, op
 		failure := c.attempt(ctx, method, request, response, options)
 		if failure == nil {
 			c.budget.succeeded()
+			// Handed on once it is remembered.
+			if err := numbers.take(ctx, asked, decisionsIn(response)...); err != nil {
+				proto.Reset(response)
+				return failureOf(ctx, err, nil, "")
+			}
 			return nil
 		}
 		proto.Reset(response)
@@ -163,6 +193,36 @@ func (c *channel) Invoke(ctx context.Context, method string, args, reply any, op
 			return failure
 		}
 	}
+}
+
+// numbersOf are remembered of the calls that decide for the connection's own caller, and not for a token of the call's.
+func (c *channel) numbersOf(ctx context.Context, method string) *remembering {
+	switch method {
+	case trustv1.TrustService_Check_FullMethodName, trustv1.TrustService_BatchCheck_FullMethodName, trustv1.TrustService_StreamChecks_FullMethodName:
+	default:
+		return nil
+	}
+	outgoing, _ := metadata.FromOutgoingContext(ctx)
+	if len(outgoing.Get(authorizationKey)) > 0 {
+		return nil
+	}
+	return c.settings.remember
+}
+
+func decisionsIn(response proto.Message) []*trustv1.CheckResponse {
+	switch reply := response.(type) {
+	case *trustv1.CheckResponse:
+		return []*trustv1.CheckResponse{reply}
+	case *trustv1.BatchCheckResponse:
+		var decisions []*trustv1.CheckResponse
+		for _, result := range reply.GetResults() {
+			if decision := result.GetDecision(); decision != nil {
+				decisions = append(decisions, decision)
+			}
+		}
+		return decisions
+	}
+	return nil
 }
 
 func (c *channel) attempt(ctx context.Context, method string, request, response proto.Message, options []grpc.CallOption) *Error {
@@ -189,6 +249,7 @@ func (c *channel) NewStream(ctx context.Context, description *grpc.StreamDesc, m
 	if ctx.Err() != nil {
 		return nil, endedBefore(ctx)
 	}
+	remembering := c.numbersOf(ctx, method)
 	end := func() {}
 	if !description.ServerStreams {
 		ctx, end = c.withDefaultDeadline(ctx)
@@ -208,7 +269,12 @@ func (c *channel) NewStream(ctx context.Context, description *grpc.StreamDesc, m
 		cancel()
 		return nil, failure
 	}
-	return &guardedStream{ClientStream: stream, channel: c, ctx: ctx, carried: carried, release: cancel, single: !description.ServerStreams}, nil
+	guarded := &guardedStream{ClientStream: stream, channel: c, ctx: ctx, carried: carried, release: cancel, single: !description.ServerStreams}
+	if remembering != nil {
+		guarded.numbers = &streamNumbers{remembering: remembering, asked: map[string][]*askedNumber{}}
+		context.AfterFunc(ctx, guarded.numbers.close)
+	}
+	return guarded, nil
 }
 
 // streamFailure tells a stream that Close ended from one that its caller ended.
@@ -227,6 +293,8 @@ type guardedStream struct {
 	carried secret
 	release func()
 	single  bool
+	// Nil where no numbers are remembered.
+	numbers *streamNumbers
 }
 
 // RecvMsg gives a message that was judged. What it is called with holds nothing after an error.
@@ -240,7 +308,7 @@ func (s *guardedStream) RecvMsg(message any) error {
 			s.release()
 			return failure
 		}
-		return nil
+		return s.remember(message)
 	}
 	defer s.release()
 	if held, ok := message.(proto.Message); ok {
@@ -252,8 +320,29 @@ func (s *guardedStream) RecvMsg(message any) error {
 	return s.channel.streamFailure(s.ctx, err, s.Trailer(), s.carried)
 }
 
+// remember keeps the number of an answer before it is handed on.
+func (s *guardedStream) remember(message any) error {
+	reply, isAnswer := message.(*trustv1.StreamChecksResponse)
+	if s.numbers == nil || !isAnswer {
+		return nil
+	}
+	if err := s.numbers.answer(s.ctx, reply); err != nil {
+		proto.Reset(reply)
+		failure := s.channel.streamFailure(s.ctx, err, nil, s.carried)
+		s.release()
+		return failure
+	}
+	return nil
+}
+
 // SendMsg returns io.EOF, as gRPC's, when the stream is over: RecvMsg says why.
 func (s *guardedStream) SendMsg(message any) error {
+	if request, isQuestion := message.(*trustv1.StreamChecksRequest); isQuestion && s.numbers != nil {
+		if err := s.numbers.ask(s.ctx, request.GetCorrelationId()); err != nil {
+			s.release()
+			return s.channel.streamFailure(s.ctx, err, nil, s.carried)
+		}
+	}
 	err := s.ClientStream.SendMsg(message)
 	if err == nil || errors.Is(err, io.EOF) {
 		return err

@@ -26,6 +26,10 @@ const ReasonReplyContradictory = "REPLY_CONTRADICTORY"
 // ReasonClientClosed is the reason of a call on a client that was closed.
 const ReasonClientClosed = "CLIENT_CLOSED"
 
+// ReasonCallerNumber is the reason of an answer whose number shows that the ledger lost records or has two pasts. A
+// *CallerNumberError is behind it.
+const ReasonCallerNumber = "CALLER_NUMBER"
+
 // FieldViolation is one field of a request and the rule that it breaks.
 type FieldViolation struct {
 	Field       string

@@ -42,6 +42,8 @@ type settings struct {
 	dial           []grpc.DialOption
 	// Of the genesis record; nil unless decisions are verified.
 	genesis *verify.Hash
+	// Nil remembers no numbers.
+	remember *remembering
 	// Of streams that should not be silent: how long one may be, for the seconds between its heartbeats.
 	silence func(heartbeatSeconds uint32) time.Duration
 }
