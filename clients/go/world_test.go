@@ -27,7 +27,9 @@ import (
 	modulev1 "sigil.example/go/sigil/module/v1"
 	trustv1 "sigil.example/go/sigil/trust/v1"
 	typev1 "sigil.example/go/sigil/type/v1"
+	"sigil.example/go/verify"
 	"sigil.example/go/verify/cbor"
+	"sigil.example/go/verify/merkle"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -717,6 +719,57 @@ func TestWorldGuardsAnHTTPHandler(t *testing.T) {
 		guard := operator.GuardHTTP(sigil.HTTPRule{Action: "read", TargetFrom: targetOf(target)})
 		if response, _, decision, reached := served(guard, request); response.StatusCode != want || reached != (want == 200) || decision.Allowed() != reached {
 			t.Errorf("%q: %d", target, response.StatusCode)
+		}
+	}
+}
+
+func TestWorldIsWatchedByProofAndItsNumbersAreRemembered(t *testing.T) {
+	leavesNothing(t)
+	at := theWorld(t)
+	genesis, err := verify.ParseHash(at.Genesis)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := sigil.MemoryNumbers()
+	operator := at.as(t, "operator", sigil.WithRemember(sigil.Remember{Store: store}))
+	for range 3 {
+		decision, err := operator.Check(t.Context(), sigil.Question{Action: "read", Target: "public/watched"})
+		if held, _ := store.Load(t.Context()); err != nil || held.Seq == 0 || held.AuditID != decision.AuditID() {
+			t.Error(held, err)
+		}
+	}
+	// Everything, from the beginning, through a connection that is cut.
+	cutter := startCutter(t, at.Target)
+	key := sigil.WithKeyPEM("root", at.Origin, []byte(at.Keys["root"]))
+	root := connectTo(t, cutter.address, at.security(), key, sigil.WithDeadline(time.Minute))
+	everything := &canonv1.WatchRequest{Tenants: []string{"*"}, Spaces: []typev1.Space{typev1.Space_SPACE_USER, typev1.Space_SPACE_SYSTEM}, AllKinds: true, HeartbeatSeconds: 1}
+	records, checkpoints := 0, 0
+	var last *sigil.VerifiedCheckpoint
+	for event, err := range root.WatchVerified(t.Context(), everything, sigil.WatchTrust{Genesis: genesis, Rebuild: &merkle.Frontier{}}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if event.Record != nil {
+			if records++; records == 3 {
+				cutter.cut()
+			}
+		}
+		if event.Checkpoint != nil {
+			checkpoints++
+			if last = event.Checkpoint; last.Rebuilt.Size == last.Size {
+				break
+			}
+		}
+	}
+	if records < 5 || last.Rebuilt.Root() != last.Root {
+		t.Error(records, checkpoints)
+	}
+	other := genesis
+	other[0] ^= 1
+	for _, err := range root.WatchVerified(t.Context(), everything, sigil.WatchTrust{Genesis: other}) {
+		var doubted *sigil.UnverifiedError
+		if !errors.As(err, &doubted) {
+			t.Error(err)
 		}
 	}
 }
