@@ -137,8 +137,8 @@ func (c *channel) carry(ctx context.Context, method string, own []string) (secre
 	return secret(token), nil
 }
 
-// tokenFault is the rule that a token breaks, which never holds the token; "" for none. A file that a token is read from
-// mostly ends with a line end.
+// tokenFault is the rule that a token breaks, which never holds the token; "" for none. A file that a token is read
+// from mostly ends with a line end.
 func tokenFault(token string) string {
 	switch {
 	case token == "":

@@ -22,8 +22,8 @@ type HTTPRule struct {
 	SubjectFrom func(*http.Request) (string, error)
 	// SessionFrom is recorded with the decision; may be absent.
 	SessionFrom func(*http.Request) string
-	// OnDenied is told of each request that was not let through, and why; for logs. The error may hold what a caller must
-	// not see.
+	// OnDenied is told of each request that was not let through, and why; for logs. The error may hold what a caller
+	// must not see.
 	OnDenied func(*http.Request, error)
 }
 

@@ -34,10 +34,11 @@ type GRPCRule struct {
 	SubjectFrom func(GRPCCall) (string, error)
 	// SessionFrom is recorded with the decision; may be absent.
 	SessionFrom func(GRPCCall) string
-	// Unguarded are full methods that anybody may call, for example "/grpc.health.v1.Health/Check". There are no patterns.
+	// Unguarded are full methods that anybody may call, for example "/grpc.health.v1.Health/Check". There are no
+	// patterns.
 	Unguarded []string
-	// OnDenied is told of each call that was not let through, and why; for logs. The error may hold what a caller must not
-	// see.
+	// OnDenied is told of each call that was not let through, and why; for logs. The error may hold what a caller must
+	// not see.
 	OnDenied func(GRPCCall, error)
 }
 

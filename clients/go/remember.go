@@ -1,5 +1,5 @@
-// The numbers of one's own decisions, remembered: a server gives each once, in the order of the ledger, so a number that
-// comes a second time, or a lower one after a higher one, is a ledger that lost records or has two pasts. Source:
+// The numbers of one's own decisions, remembered: a server gives each once, in the order of the ledger, so a number
+// that comes a second time, or a lower one after a higher one, is a ledger that lost records or has two pasts. Source:
 // docs/spec/completeness.md §4. Bound: one entry for each number above the newest that was known when the oldest call
 // under way began.
 
@@ -49,7 +49,7 @@ type Remember struct {
 	// error, and denies.
 	OnFault func(*CallerNumberError)
 	// OnGap is told once no call under way could still bring the numbers: another process of the same caller has them, a
-	// write or a run of its own, or an answer that was lost. May be nil.
+	//  write or a run of its own, or an answer that was lost. May be nil.
 	OnGap func(NumberGap)
 }
 
@@ -79,8 +79,8 @@ const (
 	NumberMissing NumberFault = "is none, and this caller has had numbers"
 )
 
-// CallerNumberError says that the ledger lost records, as by a restore from an older backup, or has two pasts. Keep both
-// decisions.
+// CallerNumberError says that the ledger lost records, as by a restore from an older backup, or has two pasts. Keep
+// both decisions.
 type CallerNumberError struct {
 	Fault        NumberFault
 	Given, Known CallerNumber
@@ -347,7 +347,8 @@ func (s *streamNumbers) ask(ctx context.Context, id string) error {
 	return nil
 }
 
-// answer: of several open questions of one id any may be answered: the oldest bounds them all, and stays until the last.
+// answer: of several open questions of one id any may be answered: the oldest bounds them all, and stays until the
+// last.
 func (s *streamNumbers) answer(ctx context.Context, reply *trustv1.StreamChecksResponse) error {
 	id := reply.GetCorrelationId()
 	s.mu.Lock()

@@ -26,8 +26,8 @@ func silenceMax(heartbeatSeconds uint32) time.Duration {
 // errSilent ends a watch on a connection that is open on one side alone.
 var errSilent = &Error{Code: codes.Unavailable, Message: "the watch was silent for longer than three heartbeats"}
 
-// alarm cancels a stream on which nothing was heard for as long as somebody listened. What the reader of the stream does
-// in between is no silence, however long it takes.
+// alarm cancels a stream on which nothing was heard for as long as somebody listened. What the reader of the stream
+// does in between is no silence, however long it takes.
 type alarm struct {
 	silence time.Duration
 	cancel  context.CancelCauseFunc

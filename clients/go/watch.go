@@ -22,11 +22,12 @@ type WatchTrust struct {
 	// Genesis is the hash of the genesis record, which must not come from the server; of the zero value, that of
 	// VerifyDecisions.
 	Genesis verify.Hash
-	// Known is the newest checkpoint that an earlier watch verified; "" for none. A ledger with another past is found out.
+	// Known is the newest checkpoint that an earlier watch verified; "" for none. A ledger with another past is found
+	// out.
 	Known string
-	// Rebuild is the tree of the leaves that were read so far, its zero value for "from the beginning": it is rebuilt from
-	// every leaf and compared with each checkpoint, so that nothing can be left out. It takes a watch of every kind in
-	// both spaces of every tenant, which begins at its size. Nil does not rebuild.
+	// Rebuild is the tree of the leaves that were read so far, its zero value for "from the beginning": it is rebuilt
+	// from every leaf and compared with each checkpoint, so that nothing can be left out. It takes a watch of every kind
+	// in both spaces of every tenant, which begins at its size. Nil does not rebuild.
 	Rebuild *merkle.Frontier
 }
 
@@ -52,8 +53,8 @@ type ErasedLeaf struct {
 	Leaf     verify.Hash
 }
 
-// VerifiedCheckpoint is what the records after it are proved against. Keep Note, Rebuilt and NextPosition to go on after
-// a restart of the program.
+// VerifiedCheckpoint is what the records after it are proved against. Keep Note, Rebuilt and NextPosition to go on
+// after a restart of the program.
 type VerifiedCheckpoint struct {
 	*merkle.Checkpoint
 	Note string

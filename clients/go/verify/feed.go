@@ -12,13 +12,13 @@ import (
 type FeedStart struct {
 	Keys *Keys
 	// Renew gives the keys as they are now. Keys change while a feed is read: what does not hold is looked at again with
-	// those that were announced since. Nil never renews.
+	//  those that were announced since. Nil never renews.
 	Renew func() (*Keys, error)
 	// Known is the newest checkpoint that was verified before, a signed note; "" for none. A ledger with another past is
-	// then found out.
+	//  then found out.
 	Known string
 	// Rebuild is the tree of the leaves that were read before, the zero value for none of them, to be rebuilt from every
-	// further leaf: then nothing can be left out. Nil does not rebuild, as a reader of a part of the ledger.
+	//  further leaf: then nothing can be left out. Nil does not rebuild, as a reader of a part of the ledger.
 	Rebuild *merkle.Frontier
 	// Next is the position that the feed begins at; of a tree that is rebuilt, its size.
 	Next uint64
@@ -155,8 +155,8 @@ type FeedRecord struct {
 	// Envelope are the bytes that were verified, and Leaf their hash in the tree.
 	Envelope []byte
 	Leaf     Hash
-	// Disclosures open the record's commitments, each checked against the record; nil without any. A server can leave any
-	// out.
+	// Disclosures open the record's commitments, each checked against the record; nil without any. A server can leave
+	// any out.
 	Disclosures record.Disclosures
 }
 
