@@ -2,7 +2,7 @@
  * The Python client: its tests, by pytest, against servers started from this repository and servers that lie; its types
  * and its style, by mypy and ruff. `scripts/services.sh install python_sdk` brings what they need.
  */
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
 import { before, describe, it } from "mocha";
@@ -40,6 +40,23 @@ describe(`the Python client${missing}`, function () {
 
   it("has complete types", () =>
     passes(["mypy", "--cache-dir", join(repository, "build/mypy"), "src", "tests/client"]));
+
+  const metadata = readFileSync(join(folder, "pyproject.toml"), "utf8");
+  const versions = [...metadata.matchAll(/"Programming Language :: Python :: (3\.\d+)"/g)].map(
+    ([, version = ""]) => version,
+  );
+
+  it("names the Pythons that it is for, from the oldest that can install it", () => {
+    expect(versions).to.have.length.greaterThan(3);
+    expect(/^requires-python = ">=(.+)"$/m.exec(metadata)?.[1]).to.equal(versions[0]);
+    expect(/^target-version = "(.+)"$/m.exec(metadata)?.[1]).to.equal(`py${versions[0]?.replace(".", "")}`);
+  });
+
+  // Of the standard library as each version has it: names that came later or went are errors there.
+  for (const version of versions) {
+    it(`is for Python ${version}`, () =>
+      passes(["mypy", "--cache-dir", join(repository, "build/mypy"), "--python-version", version, "src"]));
+  }
 
   it("reads as its linter demands", () => passes(["ruff", "check", "--no-cache", "src", "tests"]));
 });

@@ -150,12 +150,7 @@ class AsyncCaller:
         token = self._token()
         if token is not None and not isinstance(token, str):
             # A token source may take its time: what is left of the deadline bounds it too.
-            try:
-                token = await asyncio.wait_for(_awaited(token), max(end - time.monotonic(), 0.0))
-            except (asyncio.TimeoutError, TimeoutError):
-                raise SigilError(
-                    grpc.StatusCode.DEADLINE_EXCEEDED, "no token came before the deadline"
-                ) from None
+            token = await _awaited(token, end)
         sent = self._kept.of(metadata, token)
         # Not by the context manager, which costs as much as all that a call needs besides.
         try:
@@ -273,7 +268,7 @@ class AsyncCaller:
     async def _metadata(self, given: Metadata | None) -> tuple[tuple[str, str | bytes], ...]:
         token = self._token()
         if token is not None and not isinstance(token, str):
-            token = await _awaited(token)
+            token = await _awaited(token, None)
         return self._kept.of(given, token)
 
     def _token(self) -> Any:
@@ -319,12 +314,18 @@ class AsyncCaller:
             raise failure from None
 
 
-async def _awaited(token: Any) -> Any:
-    """Of a source that waits; anything else is judged where it would be sent."""
+async def _awaited(token: Any, end: float | None) -> Any:
+    """Of a source that waits, until `end`; anything else is judged where it would be sent. Raises SigilError."""
     if not inspect.isawaitable(token):
         return token
+    left = None if end is None else max(end - time.monotonic(), 0.0)
     try:
-        given = await token
+        # Not in a coroutine of our own: one that is cancelled before it begins leaves the source's never awaited.
+        given = await asyncio.wait_for(token, left)
+    except (asyncio.TimeoutError, TimeoutError) as error:
+        if end is None or time.monotonic() < end:
+            raise token_failed(error) from error
+        raise SigilError(grpc.StatusCode.DEADLINE_EXCEEDED, "no token came before the deadline") from None
     except Exception as error:
         raise token_failed(error) from error
     return "" if given is None else given
