@@ -113,7 +113,10 @@ export const keyNamed = (
 export const keyHead = (stored: Uint8Array): Uint8Array => stored.subarray(0, 1 + tenantLength(stored) + 4);
 
 const refuseValue = (position: bigint, cause?: unknown): never =>
-  fail({ kind: "recordCorrupt", position, step: "seal", rule: "the sealed value does not authenticate" }, { cause });
+  fail(
+    { kind: "recordCorrupt", position, step: "seal", rule: "the sealed value does not authenticate" },
+    { cause },
+  );
 
 /** Opens a stored value by its tenant's key. @throws recordCorrupt, malformedRecord, malformedCbor. */
 export const openStored = (stored: Uint8Array, { position, ...place }: Omit<SealPlace, "form">): Opened => {
@@ -272,7 +275,8 @@ export class Sealer {
       return openStored(stored, { ...dataKey, origin: this.#origin, position, tenant });
     } catch (cause) {
       // A tenant or version that never existed is damage of the value; an error with the key files is not.
-      if (cause instanceof SigilFault && valueFaults.has(cause.error.kind)) return refuseValue(position, cause);
+      if (cause instanceof SigilFault && valueFaults.has(cause.error.kind))
+        return refuseValue(position, cause);
       throw cause;
     }
   }
