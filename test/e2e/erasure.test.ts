@@ -304,7 +304,8 @@ describe("an erased tenant", function () {
     await using store = await openLevelStore(join(directory, "ledger"), { onMissing: "fail" });
     let sealed = 0;
     for await (const [key, stored] of store.range(familyRange("r"))) {
-      const [end, form] = [1 + ((stored[0] ?? 0) & 0x7f), (stored[0] ?? 0) >= 0x80 ? 2 : 1];
+      const [first = 0] = stored;
+      const [end, form] = [1 + (first & 0x3f), first >= 0x80 ? 2 : first >= 0x40 ? 3 : 1];
       if (utf8Decode(stored.subarray(1, end)) !== "acme") continue;
       sealed += 1;
       const position = Buffer.from(key).readBigUInt64BE(1);

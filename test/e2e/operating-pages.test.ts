@@ -34,6 +34,7 @@ const shown: Readonly<Record<string, string>> = {
 /** Pages without a command. */
 const pagesOfProse = [
   "authzen.md",
+  "client-cost.md",
   "failures.md",
   "performance.md",
   "recovery.md",
