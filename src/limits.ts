@@ -8,6 +8,8 @@ export const groupRecordsMax = 256;
 export const groupBytesMax = 1 << 20;
 /** Records signed ahead of the disk: two batches, so that signing and disk overlap. */
 export const signAheadRecordsMax = 512;
+/** So many waiting at most are signed on the event loop, 25 µs each: waking the signing thread costs more than two. */
+export const signNowRecordsMax = 4;
 /** Appends waiting for the sequencer; further callers are told to back off. */
 export const appendQueueRecordsMax = 8192;
 export const appendQueueBytesMax = 32 << 20;

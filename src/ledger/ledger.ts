@@ -129,6 +129,7 @@ export class Ledger implements AsyncDisposable {
     this.#sequencer = new Sequencer(
       {
         sign: (record) => this.#committer.sign(record),
+        signNow: (record) => this.#committer.signNow(record),
         commit: (units) => this.#committer.commit(units),
       },
       options.observe?.onGroup,

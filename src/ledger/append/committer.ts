@@ -14,7 +14,13 @@ import { withNumber, type CallerNumbers, type Counter, type Numbered } from "./c
 import type { KeysInUse } from "./key-life.ts";
 import type { LoadSources } from "./load.ts";
 import type { FeedRecord, LedgerOptions } from "./options.ts";
-import { prepareRecord, signRecord, type PreparedRecord, type SignedRecord } from "./prepare.ts";
+import {
+  prepareRecord,
+  signRecord,
+  signRecordNow,
+  type PreparedRecord,
+  type SignedRecord,
+} from "./prepare.ts";
 import { BatchFailed } from "./sequencer.ts";
 import type { Signers } from "./signers.ts";
 import { sizeOf, type LedgerMoment, type LedgerState } from "./state.ts";
@@ -44,13 +50,27 @@ export class Committer {
 
   /** The custody's reason for a failed signature is for the operator; callers only learn that nothing was recorded. */
   async sign(record: PreparedRecord): Promise<SignedRecord> {
-    const { options, now } = this.#steps;
+    const { options } = this.#steps;
     try {
-      return await signRecord(record, { signer: now().signers.record, origin: options.origin });
+      return await signRecord(record, this.#signing());
     } catch (cause) {
       options.observe?.onFault?.(cause);
       throw cause;
     }
+  }
+
+  /** As `sign`, on the event loop; undefined for what is left to `sign`, which also reports every failure. */
+  signNow(record: PreparedRecord): SignedRecord | undefined {
+    try {
+      return signRecordNow(record, this.#signing());
+    } catch {
+      return undefined;
+    }
+  }
+
+  #signing() {
+    const { options, now } = this.#steps;
+    return { signer: now().signers.record, origin: options.origin };
   }
 
   /** @param next the keys in use after this batch. @throws BatchFailed. */
@@ -85,9 +105,8 @@ export class Committer {
 
   /** Commits one key record, signed by the current keys. Call it in `exclusive` only. */
   async commitAlone(body: RecordBody, next: KeysInUse): Promise<void> {
-    const { options, now } = this.#steps;
-    const signing = { signer: now().signers.record, origin: options.origin };
-    const record = await signRecord(prepareRecord(body), signing);
+    const { options } = this.#steps;
+    const record = await signRecord(prepareRecord(body), this.#signing());
     try {
       const [outcome] = await this.commit([{ records: [record], extraOps: () => [] }], next);
       if (outcome?.kind === "refused") throw new SigilFault(outcome.error);

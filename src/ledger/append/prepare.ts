@@ -1,6 +1,7 @@
 /**
  * Turns a record's body into the bytes that the ledger stores: encoded and checked when a caller appends, signed in a
- * worker thread, then wrapped in an envelope whose hash is the ledger's entry. Source: docs/spec/record.md.
+ * worker thread or, where few wait, on the event loop, then wrapped in an envelope whose hash is the ledger's entry.
+ * Source: docs/spec/record.md.
  */
 import type { Hash } from "@sigil/core/bytes";
 import { encodeProtected, encodeStatement, recordContentType, toBeSigned } from "@sigil/core/cose";
@@ -60,14 +61,33 @@ const signWhole = async (
 
 type Signing = { readonly signer: Signer; readonly origin: string };
 
+const draftOf = ({ body, bodyBytes, attestations }: PreparedRecord, { signer, origin }: Signing) =>
+  attestations.length === 0
+    ? EnvelopeDraft.of({ kid: signer.thumbprint, origin }, subjectOf(body), bodyBytes)
+    : undefined;
+
+const withEnvelope = (
+  { body, bodyBytes, hash, attestations, disclosures, numbered }: PreparedRecord,
+  envelope: Uint8Array,
+): SignedRecord => {
+  const leaf = leafHash(entryOf(envelope));
+  return { body, bodyBytes, hash, attestations, disclosures, numbered, envelope, leaf };
+};
+
+/** @throws keyUnavailable. */
 export const signRecord = async (record: PreparedRecord, signing: Signing): Promise<SignedRecord> => {
-  const { body, bodyBytes, hash, attestations, disclosures, numbered } = record;
-  const header = { kid: signing.signer.thumbprint, origin: signing.origin };
-  const draft = attestations.length === 0 ? EnvelopeDraft.of(header, subjectOf(body), bodyBytes) : undefined;
+  const draft = draftOf(record, signing);
   const envelope =
     draft === undefined
       ? await signWhole(record, signing)
       : draft.sign(await signing.signer.sign(draft.toBeSigned));
-  const leaf = leafHash(entryOf(envelope));
-  return { body, bodyBytes, hash, attestations, disclosures, numbered, envelope, leaf };
+  return withEnvelope(record, envelope);
+};
+
+/** On the event loop. @returns undefined for a record or a signer that takes the other way. @throws keyUnavailable. */
+export const signRecordNow = (record: PreparedRecord, signing: Signing): SignedRecord | undefined => {
+  const { signNow } = signing.signer;
+  const draft = signNow && draftOf(record, signing);
+  const signature = draft && signNow(draft.toBeSigned);
+  return signature && withEnvelope(record, draft.sign(signature));
 };

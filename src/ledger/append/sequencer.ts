@@ -1,10 +1,10 @@
 /**
  * The single place that assigns order. Units wait in a bounded queue and are signed in queue order, some way ahead of
- * the disk. Whenever no batch is being written, the signed units at the head of the queue become the next one:
- * positions are assigned, the batch is written synchronously, and only then are its callers answered. At most 256
- * records or 1 MiB a batch, but always at least one unit (up to 1,000 records). There is no timer: an idle sequencer
- * takes a unit in the same turn of the event loop. Exclusive work (key rotation) runs while nothing is signed or
- * written; the queue waits.
+ * the disk, in a thread or, while few wait, in the same turn of the event loop. Whenever no batch is being written, the
+ * signed units at the head of the queue become the next one: positions are assigned, the batch is written
+ * synchronously, and only then are its callers answered. At most 256 records or 1 MiB a batch, but always at least one
+ * unit (up to 1,000 records). There is no timer: an idle sequencer takes a unit in the same turn of the event loop.
+ * Exclusive work (key rotation) runs while nothing is signed or written; the queue waits.
  */
 import { SigilFault, type SigilError } from "../../errors.ts";
 import {
@@ -13,6 +13,7 @@ import {
   groupBytesMax,
   groupRecordsMax,
   signAheadRecordsMax,
+  signNowRecordsMax,
 } from "../../limits.ts";
 import type { StoreOp } from "../../storage/store.ts";
 import type { Appended, SignedUnit, UnitOutcome } from "./commit.ts";
@@ -44,6 +45,8 @@ type Ended =
 
 export type SequencerSteps = {
   readonly sign: (record: PreparedRecord) => Promise<SignedRecord>;
+  /** Signs in the same turn of the event loop, or returns undefined. */
+  readonly signNow?: (record: PreparedRecord) => SignedRecord | undefined;
   /**
    * Plans and writes one batch. Throws `BatchFailed` if it could not; "indeterminate" means that the write may have
    * happened.
@@ -205,17 +208,29 @@ export class Sequencer {
   #signAhead(): void {
     if (this.#turns > 0) return;
     let taken = 0;
+    const isFew = this.#queuedRecords <= signNowRecordsMax;
     for (const waiting of this.#queue) {
       const { room } = waiting;
       if (this.#aheadRecords > 0 && this.#aheadRecords + room > signAheadRecordsMax) break;
       taken += 1;
       if (this.#isDropped(waiting)) continue;
       this.#aheadRecords += room;
-      const ahead: Ahead = { waiting, outcome: undefined };
+      const ahead: Ahead = { waiting, outcome: isFew ? this.#signNow(waiting) : undefined };
       this.#ahead.push(ahead);
-      void this.#sign(ahead);
+      if (ahead.outcome === undefined) void this.#sign(ahead);
     }
     if (taken > 0) this.#queue = this.#queue.slice(taken);
+  }
+
+  /** Waking a thread costs more than a few signatures. @returns undefined for a unit that is left to the thread. */
+  #signNow({ records, extraOps = noOps }: Waiting): SignedUnit | undefined {
+    const signed: SignedRecord[] = [];
+    for (const record of records) {
+      const one = this.#steps.signNow?.(record);
+      if (one === undefined) return undefined;
+      signed.push(one);
+    }
+    return { records: signed, extraOps };
   }
 
   async #sign(ahead: Ahead): Promise<void> {

@@ -94,6 +94,20 @@ describe("the signing thread", () => {
     }
   });
 
+  it("signs on the event loop too what OpenSSL signs, after it was told to forget as well", async () => {
+    const key = newKey();
+    const { signNow, forget } = createThreadSigner(key);
+    await import("../../../src/crypto/signing/sodium.ts");
+    await new Promise((resolve) => setImmediate(resolve));
+    for (const forgets of [false, true, true]) {
+      if (forgets) forget?.();
+      const message = messageOf(300);
+      const signature = signNow?.(message);
+      message.fill(0);
+      expect(Buffer.from(signature ?? [])).to.deep.equal(opensslSign(null, messageOf(300), key));
+    }
+  });
+
   it("signs as the signer that works at once does", async () => {
     const key = newKey();
     const message = messageOf(300);

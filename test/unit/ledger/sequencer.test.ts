@@ -1,7 +1,12 @@
 /** The order of appends and how they share a write, with signing and writing in the test's hands. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { appendQueueRecordsMax, groupBytesMax, groupRecordsMax } from "../../../src/limits.ts";
+import {
+  appendQueueRecordsMax,
+  groupBytesMax,
+  groupRecordsMax,
+  signNowRecordsMax,
+} from "../../../src/limits.ts";
 import type { SigilError } from "../../../src/errors.ts";
 import type { Appended, SignedUnit, UnitOutcome } from "../../../src/ledger/append/commit.ts";
 import { prepareRecord, type PreparedRecord, type SignedRecord } from "../../../src/ledger/append/prepare.ts";
@@ -13,7 +18,7 @@ const recordOf = (bytes: number): PreparedRecord => ({ ...record, bodyBytes: new
 const unitOf = (records: number) => ({ records: Array.from({ length: records }, () => record) });
 
 /** A sequencer whose writes wait until the test lets them go. */
-const createBench = () => {
+const createBench = (signNow?: (prepared: PreparedRecord) => SignedRecord | undefined) => {
   const groups: (readonly SignedUnit[])[] = [];
   const gates: PromiseWithResolvers<SigilError | undefined>[] = [];
   const events: string[] = [];
@@ -30,6 +35,7 @@ const createBench = () => {
       if (signing === heldSigning) await held.promise;
       return prepared as SignedRecord;
     },
+    ...(signNow === undefined ? {} : { signNow }),
     commit: async (units) => {
       groups.push(units);
       events.push(`write ${groups.length}`);
@@ -81,6 +87,36 @@ describe("the sequencer", () => {
     expect(bench.sizes()).to.deep.equal([1]);
     await bench.release(0);
     expect((await answer)[0]?.position).to.equal(0n);
+  });
+
+  it("signs a few in the turn that writes them, and leaves more to the thread", async () => {
+    const bench = createBench((prepared) => prepared as SignedRecord);
+    const few = Array.from({ length: signNowRecordsMax }, () => bench.sequencer.append(unitOf(1)));
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    expect(bench.sizes()).to.deep.equal([signNowRecordsMax]);
+    expect(bench.signed()).to.equal(0);
+    await bench.release(0);
+    await Promise.all(few);
+    const more = bench.sequencer.append(unitOf(signNowRecordsMax + 1));
+    await bench.turn();
+    expect(bench.signed()).to.equal(signNowRecordsMax + 1);
+    await bench.release(1);
+    await more;
+  });
+
+  it("leaves to the thread what cannot be signed at once, and keeps the order", async () => {
+    const bench = createBench((prepared) => (prepared === record ? (prepared as SignedRecord) : undefined));
+    bench.holdSigning(1);
+    const slow = bench.sequencer.append({ records: [recordOf(1)] });
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    const prompt = bench.sequencer.append(unitOf(1));
+    await bench.turn();
+    expect(bench.sizes()).to.deep.equal([]);
+    bench.signHeld();
+    await bench.turn();
+    await bench.release(0);
+    await bench.release(1);
+    expect((await Promise.all([slow, prompt])).map(([first]) => first?.position)).to.deep.equal([0n, 1n]);
   });
 
   it("gives calls that arrived together one write, and answers in their order", async () => {
