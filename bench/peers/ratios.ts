@@ -9,7 +9,7 @@ export type Ratio = {
   /** Median and range, or why there is none. */
   readonly measured: string;
   /** not measured: a side was left out, or failed. */
-  readonly outcome: "met" | "not met" | "not measured";
+  readonly outcome: "met" | "not met" | "not measured" | "to compare";
 };
 
 /** Peers that log what they have answered. */
@@ -56,6 +56,12 @@ const judged = (
   const isMet = "atLeast" in bound ? median >= bound.atLeast : median <= bound.atMost;
   return { name, wanted, measured: shown(measured, format), outcome: isMet ? "met" : "not met" };
 };
+
+/** What no server of this kind is below. */
+const compared = (name: string, measured: Measured | undefined): readonly Ratio[] =>
+  measured === undefined
+    ? []
+    : [{ name, wanted: "–", measured: shown(measured, twoDigits), outcome: "to compare" }];
 
 const divided = (above: Measured | undefined, below: Measured | undefined): Measured | undefined =>
   above === undefined || below === undefined ? undefined : ratioOf(above, below);
@@ -110,6 +116,18 @@ const besidePeers = ({ cells, kept }: PeerResults): readonly Ratio[] => {
       "Check, processor time at half load ÷ at full",
       { atMost: 1.4 },
       divided(series("sigil", "unary", cpu, "half"), series("sigil", "unary", cpu)),
+    ),
+    ...compared(
+      "The same of a grpc-js server that does nothing",
+      divided(series("nothing", "unary", cpu, "half"), series("nothing", "unary", cpu)),
+    ),
+    ...compared(
+      "Check, processor time with 1 in flight ÷ with 64",
+      divided(series("sigil", "alone", cpu), series("sigil", "unary", cpu)),
+    ),
+    ...compared(
+      "The same of a grpc-js server that does nothing",
+      divided(series("nothing", "alone", cpu), series("nothing", "unary", cpu)),
     ),
     judged("BatchCheck of 100, decisions a second", { atLeast: 20_000 }, batch, whole),
     judged(

@@ -136,6 +136,11 @@ export const startNothing = async (
         title: "A grpc-js server that does nothing",
         question: () => ({ ...like.question(), address }),
       },
+      {
+        load: "alone",
+        title: "A grpc-js server that does nothing, 1 in flight",
+        question: () => ({ ...like.question(), address }),
+      },
     ],
   };
 };
