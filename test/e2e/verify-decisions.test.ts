@@ -21,6 +21,7 @@ import {
   type SigilConnection,
 } from "@sigil/client";
 import { fromHex, toHex } from "../../src/core/bytes.ts";
+import { recordOldAllow } from "../faulty/world.ts";
 import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";
 
 type Lie = (answer: CheckResponse) => CheckResponse | Promise<CheckResponse>;
@@ -148,8 +149,10 @@ describe("a connection that verifies decisions", () => {
   let served: ServedDeployment;
   let other: Deployment;
   let genesis: string;
+  let hourOld: CheckResponse;
   before(async () => {
     [deployment, other] = [await makeDeployment(), await makeDeployment()];
+    hourOld = await recordOldAllow(deployment);
     served = await deployment.serve();
     genesis = await genesisOf(deployment);
   });
@@ -273,6 +276,21 @@ describe("a connection that verifies decisions", () => {
       await sigil.require(question);
       // The newest tree that was verified has the old record in it.
       expect(new Set(await refusalsOf(sigil))).to.deep.equal(new Set(["DECISION_NOT_PROVED"]));
+    });
+  });
+
+  it("allows nothing by an hour-old allow of the same question that is the first answer of all", async () => {
+    await lying(async (liar, open) => {
+      liar.lie = () => hourOld;
+      const sigil = open();
+      const error = await sigil.require(question).catch((thrown: unknown) => thrown);
+      expect(String(error)).to.match(
+        /its record is 36\d\d s older than the question: a stored answer, or clocks/,
+      );
+      // No answer was proved, so that each of these is a first one too.
+      expect(await refusalsOf(sigil)).to.deep.equal(every("DECISION_NOT_PROVED"));
+      // What the caller repeats by its own key has the first record, however old.
+      await sigil.require({ ...question, idempotencyKey: "chosen by the caller" });
     });
   });
 

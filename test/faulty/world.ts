@@ -4,10 +4,11 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer, type AddressInfo, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { keyThumbprint } from "@sigil/client";
+import { createTokenSigner, keyThumbprint, RecordProof, type CheckResponse } from "@sigil/client";
 import { makeCertificate, type TestCertificate } from "../contract/certificates.ts";
 import { makeDeployment, origin, type Deployment, type ServedDeployment } from "../e2e/deployment.ts";
 import { defaultModelPayload } from "../../src/trust/default-model.ts";
+import { questions } from "./row.ts";
 
 /** The caller of every row. */
 export const principal = "operator";
@@ -17,6 +18,8 @@ export type World = AsyncDisposable & {
   readonly folder: string;
   readonly deployment: Deployment;
   readonly honest: ServedDeployment;
+  /** The caller's allow of the first question, an hour old, with its proof. */
+  readonly old: CheckResponse;
   readonly genesis: string;
   readonly keyFile: string;
   readonly authority: TestCertificate;
@@ -35,6 +38,16 @@ export const makeWorldDeployment = (): Promise<Deployment> => makeDeployment({ m
 export const genesisOf = async ({ directory }: Deployment): Promise<string> => {
   const text = await readFile(join(directory, "deployment.json"), "utf8");
   return (JSON.parse(text) as { readonly genesis: string }).genesis;
+};
+
+/** An honest allow of the first question, proved and signed like any other, by a clock that is an hour behind. */
+export const recordOldAllow = async (deployment: Deployment): Promise<CheckResponse> => {
+  const nowMs = (): number => Date.now() - 3_600_000;
+  await using served = await deployment.serve({ overrides: { clock: { nowMs } } });
+  const privateKey = deployment.privateKeys[principal];
+  const signer = createTokenSigner({ principal, origin, privateKey, nowMs });
+  const proof = RecordProof.RECORD_PROOF_INCLUSION;
+  return await served.as(principal, { signer }).trust.check({ ...questions[0], proof });
 };
 
 const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString("base64url");
@@ -81,6 +94,7 @@ export const makeWorld = async (): Promise<World> => {
     return path === undefined ? `127.0.0.1:${(server.address() as AddressInfo).port}` : `unix:${path}`;
   };
   const deployment = stack.use(await makeWorldDeployment());
+  const old = await recordOldAllow(deployment);
   const honest = stack.use(await deployment.serve());
   const authority = await makeCertificate("faulty authority", "DNS:authority.test");
   const pem = deployment.privateKeys[principal].export({ type: "pkcs8", format: "pem" }).toString();
@@ -89,6 +103,7 @@ export const makeWorld = async (): Promise<World> => {
     folder,
     deployment,
     honest,
+    old,
     authority,
     keep,
     listen,

@@ -81,7 +81,7 @@ export class OpenQuestions {
   }
 
   #end(asked: Open | undefined): void {
-    if (asked?.proving !== undefined) this.#prover?.end();
+    if (asked?.proving !== undefined) this.#prover?.end(asked.proving);
   }
 
   /** The call is over: releases waiters. */

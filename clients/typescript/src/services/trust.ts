@@ -44,7 +44,7 @@ const provenCheck =
       await prover.verify(asking, { decision }, options?.signal);
       return decision;
     } finally {
-      prover.end();
+      prover.end(asking);
     }
   };
 
@@ -71,7 +71,7 @@ const provenBatch =
       }
       return reply;
     } finally {
-      for (const _ of checks) prover.end();
+      for (const each of asking) prover.end(each);
     }
   };
 

@@ -1,8 +1,8 @@
 /**
  * Answers that are handed on only once they are proved: each question asks for an inclusion proof, and its answer must
- * be what the record says of this very question, in the ledger of the genesis that the caller trusts. The record must
- * be newer than the question, and answer no other: an old allow, or somebody else's, proves nothing. Source:
- * docs/spec/verify.md §4. Bound: the questions under way, and a few hundred bytes for each.
+ * be what the record says of this very question, in the ledger of the genesis that the caller trusts. An old allow, or
+ * somebody else's, proves nothing. Source: docs/spec/verify.md §4. Bound: the questions under way, and a few hundred
+ * bytes for each.
  */
 import { status as Code } from "@grpc/grpc-js";
 import { equalBytes } from "@sigil/core/bytes";
@@ -17,7 +17,8 @@ import { within, type CallContext, type CallOptions } from "../call.ts";
 import type { KeyClient } from "../services/operation.ts";
 import { SigilError } from "../error.ts";
 import { verifyDecision } from "../proven-decision.ts";
-import { ForkError, ProofError, proving, walkKeys, type KeyWalk, type SignedTree } from "../walk.ts";
+import { ProofError, proving, walkKeys, type KeyWalk } from "../walk.ts";
+import { Freshness, type Since } from "./fresh.ts";
 
 const reason = "DECISION_NOT_PROVED";
 
@@ -34,11 +35,8 @@ const unprovedStatus = ({ message }: SigilError): Status => {
 /** A question under way. */
 export type Proving = {
   readonly asked: Asked;
-  /**
-   * A record before this position is older than the question. Undefined where the caller chose the idempotency key: a
-   * repeat has the first record.
-   */
-  readonly floor: bigint | undefined;
+  /** Undefined where the caller chose the idempotency key: a repeat has the first record. */
+  readonly since: Since | undefined;
 };
 
 type Answer = { readonly decision: CheckResponse; readonly shared?: SharedProof | undefined };
@@ -60,12 +58,9 @@ export class DecisionProver {
   readonly #connection: { readonly keys: KeyClient };
   readonly #genesis: Uint8Array;
   readonly #context: CallContext;
-  /** Positions of records that answered while questions were under way. */
-  readonly #taken = new Set<bigint>();
-  #underWay = 0;
+  readonly #fresh = new Freshness(Date.now);
   #walk: Promise<KeyWalk> | undefined;
   #again: Promise<KeyWalk> | undefined;
-  #known: SignedTree | undefined;
 
   constructor(connection: { readonly keys: KeyClient }, genesis: Uint8Array, context: CallContext) {
     this.#connection = connection;
@@ -94,27 +89,29 @@ export class DecisionProver {
   }
 
   begin(request: CheckRequest, key = request.idempotencyKey): Proving {
-    this.#underWay += 1;
-    return { asked: askedOf(request), floor: key === "" ? (this.#known?.size ?? 0n) : undefined };
+    return { asked: askedOf(request), since: key === "" ? this.#fresh.ask() : undefined };
   }
 
   /** The question is over, answered or not. */
-  end(): void {
-    this.#underWay -= 1;
-    if (this.#underWay === 0) this.#taken.clear();
+  end({ since }: Proving): void {
+    if (since !== undefined) this.#fresh.end(since);
   }
 
   /** @throws SigilError with reason DECISION_NOT_PROVED. */
   async verify(asking: Proving, { decision, shared }: Answer, signal?: AbortSignal): Promise<void> {
     await this.#honest(async () => {
-      const { asked, floor } = asking;
-      const walk = await this.#verifying(async (keys) => {
-        await verifyDecision(keys, { request: asked, decision, shared });
-        return keys;
-      }, signal);
+      const { asked, since } = asking;
+      const { walk, record } = await this.#verifying(
+        async (keys) => ({
+          walk: keys,
+          record: await verifyDecision(keys, { request: asked, decision, shared }),
+        }),
+        signal,
+      );
       await requireInput(asked, decision);
-      this.#requireNew(floor, decision);
-      await this.#grow(walk, shared?.checkpoint ?? decision.proof?.checkpoint ?? "");
+      const checkpoint = shared?.checkpoint ?? decision.proof?.checkpoint ?? "";
+      const tree = { checkpoint, ...(await walk.verifyCheckpoint(checkpoint)) };
+      this.#fresh.take(since, record, tree);
     });
   }
 
@@ -132,29 +129,11 @@ export class DecisionProver {
     }
   }
 
-  /** @throws ProofError when the record was there before the question, or answered another one. */
-  #requireNew(floor: bigint | undefined, { ledgerPosition: position }: CheckResponse): void {
-    if (floor === undefined) return;
-    if (position < floor) {
-      const rule = `its record at position ${position} is older than the question: the ledger had ${floor} records then`;
-      throw new ProofError(`the answer is not proved: ${rule}`);
-    }
-    if (this.#taken.has(position))
-      throw new ProofError("the answer is not proved: its record answered another question");
-    this.#taken.add(position);
-  }
-
-  /** @throws ForkError when two trees of one size differ. */
-  async #grow(walk: KeyWalk, checkpoint: string): Promise<void> {
-    const tree = { checkpoint, ...(await walk.verifyCheckpoint(checkpoint)) };
-    const known = this.#known;
-    if (known?.size === tree.size && !equalBytes(known.root, tree.root))
-      throw new ForkError(known, tree, "they have one size");
-    if (known === undefined || tree.size > known.size) this.#known = tree;
-  }
-
   /** Keys change while a connection is open: what does not hold is looked at again with those announced since. */
-  async #verifying(verify: (walk: KeyWalk) => Promise<KeyWalk>, signal?: AbortSignal): Promise<KeyWalk> {
+  async #verifying<Result>(
+    verify: (walk: KeyWalk) => Promise<Result>,
+    signal?: AbortSignal,
+  ): Promise<Result> {
     const walk = await this.#walked();
     try {
       return await verify(walk);
