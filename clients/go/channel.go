@@ -172,6 +172,7 @@ func (c *channel) Invoke(ctx context.Context, method string, args, reply any, op
 		return failureOf(ctx, err, nil, "")
 	}
 	defer numbers.settle(asked)
+	believed := believedBy(options)
 	repeats := false
 	if c.settings.retries {
 		request, repeats = repeatably(method, request)
@@ -181,7 +182,7 @@ func (c *channel) Invoke(ctx context.Context, method string, args, reply any, op
 		if failure == nil {
 			c.budget.succeeded()
 			// Handed on once it is remembered.
-			if err := numbers.take(ctx, asked, decisionsIn(response)...); err != nil {
+			if err := numbers.take(ctx, asked, believed(ctx, response)...); err != nil {
 				proto.Reset(response)
 				return failureOf(ctx, err, nil, "")
 			}
@@ -209,20 +210,51 @@ func (c *channel) numbersOf(ctx context.Context, method string) *remembering {
 	return c.settings.remember
 }
 
-func decisionsIn(response proto.Message) []*trustv1.CheckResponse {
+// belief gives the decisions of a reply that are believed: the numbers of no others are remembered.
+type belief func(ctx context.Context, reply any) []*trustv1.CheckResponse
+
+// believingOption is of the client's own calls, which may take proof.
+type believingOption struct {
+	grpc.EmptyCallOption
+	in belief
+}
+
+func believing[Reply any](in func(context.Context, Reply) []*trustv1.CheckResponse) grpc.CallOption {
+	return believingOption{in: func(ctx context.Context, reply any) []*trustv1.CheckResponse {
+		if given, ok := reply.(Reply); ok {
+			return in(ctx, given)
+		}
+		return nil
+	}}
+}
+
+// believedBy a call is what it says itself, or all that it is answered.
+func believedBy(options []grpc.CallOption) belief {
+	for _, each := range options {
+		if own, ok := each.(believingOption); ok {
+			return own.in
+		}
+	}
+	return decisionsIn
+}
+
+func decisionsIn(_ context.Context, response any) []*trustv1.CheckResponse {
+	var decisions []*trustv1.CheckResponse
 	switch reply := response.(type) {
 	case *trustv1.CheckResponse:
-		return []*trustv1.CheckResponse{reply}
+		decisions = append(decisions, reply)
+	case *trustv1.StreamChecksResponse:
+		if decision := reply.GetDecision(); decision != nil {
+			decisions = append(decisions, decision)
+		}
 	case *trustv1.BatchCheckResponse:
-		var decisions []*trustv1.CheckResponse
 		for _, result := range reply.GetResults() {
 			if decision := result.GetDecision(); decision != nil {
 				decisions = append(decisions, decision)
 			}
 		}
-		return decisions
 	}
-	return nil
+	return decisions
 }
 
 func (c *channel) attempt(ctx context.Context, method string, request, response proto.Message, options []grpc.CallOption) *Error {
@@ -269,7 +301,10 @@ func (c *channel) NewStream(ctx context.Context, description *grpc.StreamDesc, m
 		cancel()
 		return nil, failure
 	}
-	guarded := &guardedStream{ClientStream: stream, channel: c, ctx: ctx, carried: carried, release: cancel, single: !description.ServerStreams}
+	guarded := &guardedStream{
+		ClientStream: stream, channel: c, ctx: ctx, carried: carried, release: cancel,
+		single: !description.ServerStreams, believed: believedBy(options),
+	}
 	if remembering != nil {
 		guarded.numbers = &streamNumbers{remembering: remembering, asked: map[string][]*askedNumber{}}
 		context.AfterFunc(ctx, guarded.numbers.close)
@@ -293,6 +328,8 @@ type guardedStream struct {
 	carried secret
 	release func()
 	single  bool
+	// Asked once of each message that was judged.
+	believed belief
 	// Nil where no numbers are remembered.
 	numbers *streamNumbers
 }
@@ -308,7 +345,7 @@ func (s *guardedStream) RecvMsg(message any) error {
 			s.release()
 			return failure
 		}
-		return s.remember(message)
+		return s.remember(message, s.believed(s.ctx, message))
 	}
 	defer s.release()
 	if held, ok := message.(proto.Message); ok {
@@ -321,12 +358,12 @@ func (s *guardedStream) RecvMsg(message any) error {
 }
 
 // remember keeps the number of an answer before it is handed on.
-func (s *guardedStream) remember(message any) error {
+func (s *guardedStream) remember(message any, believed []*trustv1.CheckResponse) error {
 	reply, isAnswer := message.(*trustv1.StreamChecksResponse)
 	if s.numbers == nil || !isAnswer {
 		return nil
 	}
-	if err := s.numbers.answer(s.ctx, reply); err != nil {
+	if err := s.numbers.answer(s.ctx, reply.GetCorrelationId(), believed); err != nil {
 		proto.Reset(reply)
 		failure := s.channel.streamFailure(s.ctx, err, nil, s.carried)
 		s.release()

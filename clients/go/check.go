@@ -3,10 +3,12 @@
 package sigil
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"iter"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -24,12 +26,15 @@ func (c *Client) Check(ctx context.Context, question Question, options ...grpc.C
 		request.IdempotencyKey = newIdempotencyKey()
 	}
 	asked := c.proofs.ask(request, question.IdempotencyKey != "")
-	defer c.proofs.end(1)
-	reply, err := trustv1.NewTrustServiceClient(c.channel).Check(ctx, request, options...)
-	if err != nil {
+	defer c.proofs.end(asked)
+	var decision Decision
+	options = append(slices.Clip(options), believing(func(ctx context.Context, reply *trustv1.CheckResponse) []*trustv1.CheckResponse {
+		decision = c.proofs.prove(ctx, asked, decided(reply), nil)
+		return c.proofs.believed(decision)
+	}))
+	if _, err := trustv1.NewTrustServiceClient(c.channel).Check(ctx, request, options...); err != nil {
 		return failed(err), err
 	}
-	decision := c.proofs.prove(ctx, asked, decided(reply), nil)
 	return decision, decision.failure
 }
 
@@ -56,23 +61,26 @@ func (c *Client) CheckBatch(ctx context.Context, questions []Question, options .
 		request.Checks[at] = question.message()
 		asked[at] = c.proofs.ask(request.Checks[at], false)
 	}
-	defer c.proofs.end(len(questions))
+	defer c.proofs.end(asked...)
 	if c.channel.settings.retries {
 		request.IdempotencyKey = newIdempotencyKey()
 	}
-	reply, err := trustv1.NewTrustServiceClient(c.channel).BatchCheck(ctx, request, options...)
-	if err != nil {
+	options = append(slices.Clip(options), believing(func(ctx context.Context, reply *trustv1.BatchCheckResponse) (believed []*trustv1.CheckResponse) {
+		for at, result := range reply.Results {
+			if answer := result.GetDecision(); answer != nil {
+				decisions[at] = c.proofs.prove(ctx, asked[at], decided(answer), reply.GetSharedProof())
+			} else {
+				decisions[at] = failed(errorFromStatus(result.GetError(), ""))
+			}
+			believed = append(believed, c.proofs.believed(decisions[at])...)
+		}
+		return believed
+	}))
+	if _, err := trustv1.NewTrustServiceClient(c.channel).BatchCheck(ctx, request, options...); err != nil {
 		for at := range decisions {
 			decisions[at] = failed(err)
 		}
 		return decisions, err
-	}
-	for at, result := range reply.Results {
-		if answer := result.GetDecision(); answer != nil {
-			decisions[at] = c.proofs.prove(ctx, asked[at], decided(answer), reply.GetSharedProof())
-		} else {
-			decisions[at] = failed(errorFromStatus(result.GetError(), ""))
-		}
 	}
 	return decisions, nil
 }
@@ -98,16 +106,22 @@ func (c *Client) CheckStream(ctx context.Context, questions iter.Seq[Question]) 
 	return func(yield func(Answer, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		stream, err := trustv1.NewTrustServiceClient(c.channel).StreamChecks(ctx)
+		asking := &openQuestions{open: map[string]asked{}, room: make(chan struct{}, openQuestionsMax)}
+		var answer Answer
+		var refused error
+		stream, err := trustv1.NewTrustServiceClient(c.channel).StreamChecks(ctx, believing(
+			func(ctx context.Context, reply *trustv1.StreamChecksResponse) []*trustv1.CheckResponse {
+				answer, refused = asking.answer(ctx, c.proofs, reply)
+				return c.proofs.believed(answer.Decision)
+			}))
 		if err != nil {
 			yield(Answer{Decision: failed(err)}, err)
 			return
 		}
-		asking := &openQuestions{open: map[string]asked{}, room: make(chan struct{}, openQuestionsMax)}
-		defer func() { c.proofs.end(asking.close()) }()
+		defer func() { c.proofs.end(asking.close()...) }()
 		go asking.send(ctx, c, stream, questions)
 		for {
-			reply, err := stream.Recv()
+			_, err := stream.Recv()
 			if errors.Is(err, io.EOF) {
 				if !asking.isComplete() {
 					failure := contradiction("the stream ended before every question was answered")
@@ -115,23 +129,10 @@ func (c *Client) CheckStream(ctx context.Context, questions iter.Seq[Question]) 
 				}
 				return
 			}
-			if err != nil {
+			if err = cmp.Or(err, refused); err != nil {
 				yield(Answer{Decision: failed(err)}, err)
 				return
 			}
-			question, err := asking.take(reply)
-			if err != nil {
-				yield(Answer{Decision: failed(err)}, err)
-				return
-			}
-			answer := Answer{Index: question.index, Question: question.question}
-			if decision := reply.GetDecision(); decision != nil {
-				judgeAnswer(question.proving.request, decision)
-				answer.Decision = c.proofs.prove(ctx, question.proving, decided(decision), nil)
-			} else {
-				answer.Decision = failed(errorFromStatus(reply.GetError(), ""))
-			}
-			c.proofs.end(1)
 			if !yield(answer, nil) {
 				return
 			}
@@ -165,12 +166,33 @@ func (o *openQuestions) add(id string, question asked) bool {
 	return !o.isClosed
 }
 
-// close gives the number of questions that have no answer.
-func (o *openQuestions) close() int {
+// close gives the questions that have no answer.
+func (o *openQuestions) close() []proving {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.isClosed = true
-	return len(o.open)
+	left := make([]proving, 0, len(o.open))
+	for _, each := range o.open {
+		left = append(left, each.proving)
+	}
+	return left
+}
+
+// answer judges a reply by the question that it is about, and ends that one.
+func (o *openQuestions) answer(ctx context.Context, proofs *proofs, reply *trustv1.StreamChecksResponse) (Answer, error) {
+	asked, err := o.take(reply)
+	if err != nil {
+		return Answer{}, err
+	}
+	defer proofs.end(asked.proving)
+	answer := Answer{Index: asked.index, Question: asked.question}
+	if decision := reply.GetDecision(); decision != nil {
+		judgeAnswer(asked.proving.request, decision)
+		answer.Decision = proofs.prove(ctx, asked.proving, decided(decision), nil)
+	} else {
+		answer.Decision = failed(errorFromStatus(reply.GetError(), ""))
+	}
+	return answer, nil
 }
 
 // send asks until the questions or the stream end. What goes wrong with the stream is told to who receives.
@@ -186,7 +208,7 @@ func (o *openQuestions) send(ctx context.Context, c *Client, stream grpc.BidiStr
 		request := question.message()
 		proving := c.proofs.ask(request, question.IdempotencyKey != "")
 		if !o.add(id, asked{index: index, question: question, proving: proving}) {
-			c.proofs.end(1)
+			c.proofs.end(proving)
 			return
 		}
 		if stream.Send(&trustv1.StreamChecksRequest{CorrelationId: id, Check: request}) != nil {

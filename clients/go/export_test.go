@@ -3,6 +3,8 @@ package sigil
 import (
 	"context"
 	"time"
+
+	"sigil.example/go/verify/merkle"
 )
 
 // WithSilence sets how long a watch may be silent.
@@ -44,3 +46,27 @@ func (a *TestedAlarm) Heard() { a.heard() }
 
 // Ring is what a timer does that fired before it was stopped.
 func (a *TestedAlarm) Ring() { a.ring() }
+
+// TestedFreshness is a freshness by a clock of the test's.
+type TestedFreshness struct{ *freshness }
+
+// NewTestedFreshness makes one.
+func NewTestedFreshness(now func() time.Time) TestedFreshness {
+	return TestedFreshness{newFreshness(now)}
+}
+
+// Ask begins a question, whose answer take takes: a record at a position, of a time in milliseconds, in a tree.
+func (f TestedFreshness) Ask() (take func(position uint64, timeMs int64, tree *merkle.Checkpoint) error, end func()) {
+	asked := f.ask()
+	return func(position uint64, timeMs int64, tree *merkle.Checkpoint) error {
+		return f.take(asked, proven{position, timeMs, tree})
+	}, func() { f.end(asked) }
+}
+
+// Repeat takes the answer to a question whose idempotency key the caller chose.
+func (f TestedFreshness) Repeat(position uint64, timeMs int64, tree *merkle.Checkpoint) error {
+	return f.take(nil, proven{position, timeMs, tree})
+}
+
+// Kept counts the positions that are kept.
+func (f TestedFreshness) Kept() int { return len(f.taken) }

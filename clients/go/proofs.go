@@ -8,13 +8,12 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"sync"
+	"time"
 
 	keyv1 "sigil.example/go/sigil/key/v1"
 	trustv1 "sigil.example/go/sigil/trust/v1"
 	typev1 "sigil.example/go/sigil/type/v1"
 	"sigil.example/go/verify"
-	"sigil.example/go/verify/merkle"
 	"sigil.example/go/verify/record"
 )
 
@@ -92,28 +91,21 @@ type proofs struct {
 	keys  *verify.Keys
 	count int
 
-	mu sync.Mutex
-	// known is the largest tree that an answer was proved in.
-	known *merkle.Checkpoint
-	// taken are the records that answered while questions were under way.
-	taken    map[uint64]bool
-	underWay int
+	fresh *freshness
 }
 
 func newProofs(client *Client, genesis *verify.Hash) *proofs {
 	if genesis == nil {
 		return nil
 	}
-	return &proofs{client: client, genesis: *genesis, turn: make(chan struct{}, 1), taken: map[uint64]bool{}}
+	return &proofs{client: client, genesis: *genesis, turn: make(chan struct{}, 1), fresh: newFreshness(time.Now)}
 }
 
 // proving is a question under way.
 type proving struct {
 	request *trustv1.CheckRequest
-	// A record before it is older than the question.
-	floor uint64
-	// repeated: the caller chose the idempotency key, and a repeat has the first record.
-	repeated bool
+	// since is nil where the caller chose the idempotency key.
+	since *since
 }
 
 // ask asks for a proof, where decisions are verified. Each question that was asked is ended.
@@ -126,25 +118,19 @@ func (p *proofs) ask(request *trustv1.CheckRequest, repeated bool) proving {
 	}
 	// The record only commits to its input: what opens that is compared.
 	request.Disclose = request.Disclose || len(request.Input) > 0
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.underWay++
-	asked := proving{request: request, repeated: repeated}
-	if p.known != nil {
-		asked.floor = p.known.Size
+	if repeated {
+		return proving{request: request}
 	}
-	return asked
+	return proving{request: request, since: p.fresh.ask()}
 }
 
-// end of so many questions, answered or not.
-func (p *proofs) end(count int) {
+// end of questions, answered or not.
+func (p *proofs) end(all ...proving) {
 	if p == nil {
 		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.underWay -= count; p.underWay == 0 {
-		clear(p.taken)
+	for _, each := range all {
+		p.fresh.end(each.since)
 	}
 }
 
@@ -183,6 +169,14 @@ func (p *proofs) prove(ctx context.Context, asked proving, decision Decision, sh
 	return decision
 }
 
+// believed is the reply of a decision whose number may be remembered: of one that took proof only if it is proved.
+func (p *proofs) believed(decision Decision) []*trustv1.CheckResponse {
+	if decision.reply == nil || p != nil && !decision.verified {
+		return nil
+	}
+	return []*trustv1.CheckResponse{decision.reply}
+}
+
 func (p *proofs) requireProved(ctx context.Context, asked proving, reply *trustv1.CheckResponse, shared *typev1.SharedProof) error {
 	proof, err := proofOf(reply, shared)
 	if err != nil {
@@ -193,13 +187,14 @@ func (p *proofs) requireProved(ctx context.Context, asked proving, reply *trustv
 		return err
 	}
 	question, answer := questionOf(asked.request), answerOf(reply)
-	if _, err = keys.Decision(proof, question, answer); err != nil {
+	decision, err := keys.Decision(proof, question, answer)
+	if err != nil {
 		// Keys change while a connection lasts: what does not hold is looked at again with those announced since.
 		newer, walkErr := p.walked(ctx, keys)
 		if walkErr != nil || newer == keys {
 			return err
 		}
-		if _, err = newer.Decision(proof, question, answer); err != nil {
+		if decision, err = newer.Decision(proof, question, answer); err != nil {
 			return err
 		}
 		keys = newer
@@ -211,30 +206,7 @@ func (p *proofs) requireProved(ctx context.Context, asked proving, reply *trustv
 	if err != nil {
 		return err
 	}
-	return p.take(asked, proof.Position, checkpoint)
-}
-
-// take refuses a record that was there before the question, or answered another one, and a tree that is not the one
-// that is known: an old allow, or somebody else's, proves nothing.
-func (p *proofs) take(asked proving, position uint64, checkpoint *merkle.Checkpoint) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !asked.repeated {
-		if position < asked.floor {
-			return fmt.Errorf("its record is older than the question: the ledger had %d records then", asked.floor)
-		}
-		if p.taken[position] {
-			return errors.New("its record answered another question")
-		}
-		p.taken[position] = true
-	}
-	if p.known != nil && p.known.Size == checkpoint.Size && p.known.Root != checkpoint.Root {
-		return &verify.Fork{Known: p.known, Newer: checkpoint, Rule: "they have one size"}
-	}
-	if p.known == nil || checkpoint.Size > p.known.Size {
-		p.known = checkpoint
-	}
-	return nil
+	return p.fresh.take(asked.since, proven{proof.Position, decision.TimeMs, checkpoint})
 }
 
 // requireInput: the record commits to the digest of its input, and the answer opens the commitment.

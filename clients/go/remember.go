@@ -267,7 +267,7 @@ func (r *remembering) ask(ctx context.Context) (*askedNumber, error) {
 
 // take returns once the newest number is in the store, so that what was handed on is known after a crash.
 func (r *remembering) take(ctx context.Context, asked *askedNumber, answers ...*trustv1.CheckResponse) error {
-	if r == nil {
+	if r == nil || len(answers) == 0 {
 		return nil
 	}
 	for _, answer := range answers {
@@ -348,9 +348,8 @@ func (s *streamNumbers) ask(ctx context.Context, id string) error {
 }
 
 // answer: of several open questions of one id any may be answered: the oldest bounds them all, and stays until the
-// last.
-func (s *streamNumbers) answer(ctx context.Context, reply *trustv1.StreamChecksResponse) error {
-	id := reply.GetCorrelationId()
+// last. believed are the decisions of the answer that are, none or one.
+func (s *streamNumbers) answer(ctx context.Context, id string, believed []*trustv1.CheckResponse) error {
 	s.mu.Lock()
 	open := s.asked[id]
 	if len(open) == 0 {
@@ -364,10 +363,7 @@ func (s *streamNumbers) answer(ctx context.Context, reply *trustv1.StreamChecksR
 	}
 	s.mu.Unlock()
 	defer s.remembering.settle(newest)
-	if decision := reply.GetDecision(); decision != nil {
-		return s.remembering.take(ctx, oldest, decision)
-	}
-	return nil
+	return s.remembering.take(ctx, oldest, believed...)
 }
 
 func (s *streamNumbers) close() {

@@ -107,6 +107,28 @@ func TestANumberThatALedgerGivesAgainIsNoAllow(t *testing.T) {
 	}
 }
 
+func TestTheNumberOfAnAnswerThatIsNotProvedIsNotRemembered(t *testing.T) {
+	nine := sigil.CallerNumber{Seq: 9, Position: 27, AuditID: "a-9"}
+	for _, way := range []string{"Check", "Require", "CheckBatch", "CheckStream"} {
+		t.Run(way, func(t *testing.T) {
+			store := known(t, nine)
+			client := connected(t, numbering(usual(10), numbered(10, 31, "b-10", false)),
+				sigil.VerifyDecisions(strings.Repeat("0", 64)), sigil.WithRemember(sigil.Remember{Store: store}))
+			got, err := ways[way](t.Context(), client)
+			if held, _ := store.Load(t.Context()); got.allowed || held != nine {
+				t.Error(got, err, held)
+			}
+			// Nor in memory: it is no other decision's. What a stub is answered is believed without a proof.
+			if got, err := ways["a generated stub"](t.Context(), client); !got.allowed {
+				t.Error(got, err)
+			}
+			if held, _ := store.Load(t.Context()); held.AuditID != "b-10" {
+				t.Error(held)
+			}
+		})
+	}
+}
+
 func TestAFaultOfNumbersMayBeToldInstead(t *testing.T) {
 	var told []*sigil.CallerNumberError
 	client := connected(t, numbering(usual(8), usual(10)), sigil.WithRemember(sigil.Remember{

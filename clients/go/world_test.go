@@ -516,11 +516,15 @@ func TestWorldShowsItsEvidence(t *testing.T) {
 func TestWorldProvesItsDecisions(t *testing.T) {
 	leavesNothing(t)
 	at := theWorld(t)
-	operator := at.as(t, "operator", sigil.VerifyDecisions(at.Genesis))
+	numbers := sigil.MemoryNumbers()
+	operator := at.as(t, "operator", sigil.VerifyDecisions(at.Genesis), sigil.WithRemember(sigil.Remember{Store: numbers}))
 	proved := func(what string, decision sigil.Decision, err error) {
 		t.Helper()
 		if err != nil || !decision.Allowed() || !decision.Verified() {
 			t.Errorf("%s: %v, verified: %v, %v", what, decision, decision.Verified(), err)
+		}
+		if held, _ := numbers.Load(t.Context()); held.Seq == 0 || held.Seq < decision.Reply().GetCallerSeq() {
+			t.Errorf("%s: its number was not remembered: %v", what, held)
 		}
 	}
 	public := sigil.Question{Action: "read", Target: "public//docs/"}

@@ -54,6 +54,8 @@ type Request struct {
 
 // Decision is what a decision's record of any version says. Z, Score, Threshold and Model are nil where there are none.
 type Decision struct {
+	// TimeMs is the record's, in milliseconds since 1970-01-01T00:00:00Z.
+	TimeMs        int64
 	Request       Request
 	Features      Table[float64]
 	Contributions Table[float64]
@@ -251,6 +253,7 @@ func ReadDecision(body *Body, disclosures Disclosures) (*Decision, error) {
 		if err != nil {
 			return nil, err
 		}
+		decision.TimeMs = body.TimeMs
 		return &decision, nil
 	}
 	read, err := parse(body.Payload, (*reading).chain2)
@@ -258,6 +261,7 @@ func ReadDecision(body *Body, disclosures Disclosures) (*Decision, error) {
 		return nil, err
 	}
 	decision := read.Decision
+	decision.TimeMs = body.TimeMs
 	decision.Request.Tenant = body.Tenant
 	if target, linked := body.LinkTo(ModelLabel); linked {
 		decision.Model = &target
