@@ -6,16 +6,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import grpc
 import pytest
 from conftest import Deployment, caller
-from fake_server import FakeServer
+from fake_server import FakeServer, fail
 
-from sigil_client import AsyncSigil, Question, Sigil, SigilError, Trust, key_v1, trust_v1, type_v1
-from sigil_client.answers.fresh import Freshness
+from sigil_client import AsyncSigil, Question, Retry, Sigil, SigilError, Trust, key_v1, trust_v1, type_v1
+from sigil_client.answers.fresh import Freshness, Proven
 from sigil_client.verify import ForkError, ProofError, VerifiedTree
 
 Lie = Callable[[trust_v1.CheckRequest, trust_v1.CheckResponse], trust_v1.CheckResponse]
@@ -29,6 +31,8 @@ class Liar:
         self.lie: Lie = lambda _request, reply: reply
         self.keys: Callable[[Any], Any] = lambda page: page
         self.walks = 0
+        self.on_check: Callable[[grpc.ServicerContext], None] = lambda _context: None
+        """Of a check that was answered, and whose answer may still be lost."""
 
     def _answer(self, request: trust_v1.CheckRequest) -> trust_v1.CheckResponse:
         reply: trust_v1.CheckResponse = self._honest.call(request)
@@ -56,12 +60,17 @@ class Liar:
                 reply = self._answer(request.check)
                 yield trust_v1.StreamChecksResponse(correlation_id=request.correlation_id, decision=reply)
 
+        def check(request: trust_v1.CheckRequest, context: grpc.ServicerContext) -> trust_v1.CheckResponse:
+            reply = self._answer(request)
+            self.on_check(context)
+            return reply
+
         def keys(_request: Any, _context: Any) -> Any:
             self.walks += 1
             return self.keys(self._honest.call(key_v1.ListKeyRecordsRequest()))
 
         return {
-            "Check": lambda request, _context: self._answer(request),
+            "Check": check,
             "BatchCheck": batch,
             "StreamChecks": stream,
             "ListKeyRecords": keys,
@@ -285,32 +294,87 @@ def test_does_not_forget_keys_that_it_knows(world: World, deployment: Deployment
         assert reason_of(lambda: sigil.require_question(QUESTION)) == "REPLY_CONTRADICTORY"
 
 
-def tree(size: int, root: bytes = b"r") -> VerifiedTree:
-    return VerifiedTree(size, root, f"checkpoint {size}")
+ASKED_MS = 1_700_000_000_000
+
+
+def proven(position: int, size: int, *, root: bytes = b"r", time_ms: int = ASKED_MS) -> Proven:
+    return Proven(position, time_ms, VerifiedTree(size, root, f"checkpoint {size}"))
+
+
+def fresh_by(*now_ms: int) -> Freshness:
+    """By a clock that shows these one after another, and the last from then on."""
+    left = list(now_ms)
+    return Freshness(lambda: (left.pop(0) if len(left) > 1 else left[0]) / 1000)
 
 
 REQUEST = trust_v1.CheckRequest(action="read", target="a")
 
 
 def test_two_trees_of_one_size_are_a_fork() -> None:
-    fresh = Freshness()
+    fresh = fresh_by(ASKED_MS)
     first, second = fresh.ask(REQUEST, ""), fresh.ask(REQUEST, "")
-    fresh.take(first, 4, tree(5))
+    fresh.take(first, proven(4, 5))
     with pytest.raises(ForkError):
-        fresh.take(second, 3, tree(5, b"another"))
+        fresh.take(second, proven(3, 5, root=b"another"))
     with pytest.raises(ForkError):
-        fresh.take(fresh.ask(REQUEST, "key"), 4, tree(5, b"another"))
+        fresh.take(fresh.ask(REQUEST, "key"), proven(4, 5, root=b"another"))
 
 
 def test_forgets_positions_that_no_question_may_have_any_more() -> None:
     """While questions overlap all the time, as many are kept as there are questions at once."""
-    fresh = Freshness()
+    fresh = fresh_by(ASKED_MS)
     before = fresh.ask(REQUEST, "")
     for at in range(20_000):
         asking = fresh.ask(REQUEST, "")
-        fresh.take(before, at, tree(at + 1))
+        fresh.take(before, proven(at, at + 1))
         fresh.end(before)
         with pytest.raises(ProofError, match="another question"):
-            fresh.take(asking, at, tree(at + 1))
+            fresh.take(asking, proven(at, at + 1))
         before = asking
     assert len(fresh._taken) < 3_000
+
+
+@pytest.mark.parametrize("older_ms", [-3_600_000, -1, 0, 1, 30_000])
+def test_takes_a_record_that_clocks_within_the_leeway_give(older_ms: int) -> None:
+    fresh = fresh_by(ASKED_MS)
+    fresh.take(fresh.ask(REQUEST, ""), proven(4, 5, time_ms=ASKED_MS - older_ms))
+
+
+@pytest.mark.parametrize(
+    ("older_ms", "seconds"), [(30_001, 31), (3_999_001, 4_000), (ASKED_MS, ASKED_MS // 1000)]
+)
+def test_refuses_a_record_that_is_older_than_a_first_question(older_ms: int, seconds: int) -> None:
+    fresh = fresh_by(ASKED_MS)
+    with pytest.raises(ProofError) as refused:
+        fresh.take(fresh.ask(REQUEST, ""), proven(4, 5, time_ms=ASKED_MS - older_ms))
+    age = f"its record is {seconds} s older than the question"
+    rule = f"{age}: a stored answer, or clocks that differ by more than 30 s"
+    assert str(refused.value) == f"the answer is not proved: {rule}"
+    # Nothing is remembered of it.
+    fresh.take(fresh.ask(REQUEST, ""), proven(4, 5))
+    # What the caller repeats by its own key has the first record, however old.
+    fresh.take(fresh.ask(REQUEST, "key"), proven(4, 5, time_ms=ASKED_MS - older_ms))
+
+
+def test_measures_from_when_a_question_was_first_asked(world: World) -> None:
+    """And not from a repeat, which has the record of the first attempt."""
+    now = [time.time()]
+    replies: list[trust_v1.CheckResponse] = []
+
+    def lie(_request: Any, reply: trust_v1.CheckResponse) -> trust_v1.CheckResponse:
+        replies.append(reply)
+        return reply
+
+    def lose_the_first(context: grpc.ServicerContext) -> None:
+        if len(replies) == 1:
+            now[0] += 600
+            fail(context, grpc.StatusCode.UNAVAILABLE)
+
+    world.liar.lie, world.liar.on_check = lie, lose_the_first
+    with Sigil(**{**world.options, "retry": Retry()}) as sigil:
+        assert sigil._prover is not None
+        sigil._prover._freshness = Freshness(lambda: now[0])
+        decision = sigil.require_question(QUESTION)
+        first, again = replies
+        assert (decision.audit_id, again.replayed) == (first.audit_id, True)
+        assert reason_of(lambda: sigil.require_question(QUESTION)) == "PROOF_REFUSED"

@@ -18,9 +18,9 @@ from ..verify import (
     Question,
     RecordEvidence,
     Trust,
-    VerifiedTree,
     verify_answer,
 )
+from .fresh import Proven
 
 _VERDICTS: Final = {
     type_v1.VERDICT_ALLOW: "allow",
@@ -82,10 +82,8 @@ def prove(
     question: Question,
     decision: trust_v1.CheckResponse,
     shared: type_v1.SharedProof | None = None,
-) -> VerifiedTree:
-    """The tree that the decision's record is in. Raises ProofError. `shared` is that of the batch, if it was asked in
-    one.
-    """
+) -> Proven:
+    """The decision's record. Raises ProofError. `shared` is that of the batch, if it was asked in one."""
     evidence = _evidence(decision, shared)
     answer = Answer(
         audit_id=decision.audit_id,
@@ -97,5 +95,5 @@ def prove(
         proof=evidence,
         disclosures=decision.disclosures,
     )
-    verify_answer(walk, question, answer)
-    return walk.verify_checkpoint(evidence.checkpoint)
+    record = verify_answer(walk, question, answer)
+    return Proven(evidence.position, record.body.ts, walk.verify_checkpoint(evidence.checkpoint))

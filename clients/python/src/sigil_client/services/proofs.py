@@ -10,13 +10,13 @@ from collections.abc import Sequence
 import grpc
 
 from ..answers.decision import Decision
-from ..answers.fresh import Asking, Freshness
+from ..answers.fresh import Asking, Freshness, Proven
 from ..answers.proving import ask_for_proof, proof_error, prove, walk_of
 from ..calls.awaiting import AsyncCaller
 from ..calls.blocking import Caller
 from ..errors import SigilError, contradiction
 from ..messages import key_v1, trust_v1, type_v1
-from ..verify import KeyWalk, ProofError, VerifiedTree
+from ..verify import KeyWalk, ProofError
 
 _KEY_RECORDS_MAX = 65_536
 """Bounds what a server may send as the records of its keys."""
@@ -88,9 +88,9 @@ class Asker:
         for each in askings:
             self.end(each)
 
-    def _taken(self, asking: Asking, decision: trust_v1.CheckResponse, tree: VerifiedTree) -> Decision:
+    def _taken(self, asking: Asking, decision: trust_v1.CheckResponse, proven: Proven) -> Decision:
         try:
-            self._freshness.take(asking, decision.ledger_position, tree)
+            self._freshness.take(asking, proven)
         except ProofError as error:
             raise proof_error(error) from error
         return Decision(response=decision, verified=True)
@@ -115,16 +115,16 @@ class Prover(Asker):
             return decision
         walk = self._walked(None, end)
         try:
-            tree = prove(walk, asking.question, reply, shared)
+            proven = prove(walk, asking.question, reply, shared)
         except ProofError as error:
             newer = self._walked(walk, end)
             if newer is walk:
                 raise proof_error(error) from error
             try:
-                tree = prove(newer, asking.question, reply, shared)
+                proven = prove(newer, asking.question, reply, shared)
             except ProofError as again:
                 raise proof_error(again) from again
-        return self._taken(asking, reply, tree)
+        return self._taken(asking, reply, proven)
 
     def proved_or_failed(
         self, asking: Asking, decision: Decision, shared: type_v1.SharedProof | None, end: float
@@ -171,16 +171,16 @@ class AsyncProver(Asker):
             return decision
         walk = await self._walked(None, end)
         try:
-            tree = prove(walk, asking.question, reply, shared)
+            proven = prove(walk, asking.question, reply, shared)
         except ProofError as error:
             newer = await self._walked(walk, end)
             if newer is walk:
                 raise proof_error(error) from error
             try:
-                tree = prove(newer, asking.question, reply, shared)
+                proven = prove(newer, asking.question, reply, shared)
             except ProofError as again:
                 raise proof_error(again) from again
-        return self._taken(asking, reply, tree)
+        return self._taken(asking, reply, proven)
 
     async def proved_or_failed(
         self, asking: Asking, decision: Decision, shared: type_v1.SharedProof | None, end: float
