@@ -308,6 +308,9 @@ export const proofFaults = async (world: World): Promise<readonly Row[]> => {
         { call: "stream" },
       ),
       row("old-allow", "an allow of the same question from before", { check: oldest }, { before: 1 }),
+      row("old-allow-first", "an hour-old allow of the same question, as the first answer of a connection", {
+        check: () => world.old,
+      }),
       row(
         "other-input",
         "an allow of another input, whole, and with its own proof",
