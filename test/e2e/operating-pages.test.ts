@@ -36,6 +36,7 @@ const pagesOfProse = [
   "authzen.md",
   "client-cost.md",
   "failures.md",
+  "peers.md",
   "performance.md",
   "recovery.md",
   "tls.md",
