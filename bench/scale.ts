@@ -2,19 +2,20 @@
  * `npm run bench:scale -- --count 1000000 --before DIR`: a ledger of so many decisions of fifty callers, every tenth of
  * another tenant, and what it costs to make, start, inspect, back up and restore it; the load of checks and batches
  * beside that of a new ledger. With `--before`, a checkout of another commit with its packages installed, each step is
- * taken by both in turn, and speeds are ratios of the two. Prints a line of JSON a step, with its rate, its processor
- * time and the peak of its memory (Linux). A million take 5 GB of disk. Exit code 0 only if every step holds.
+ * taken by both in turn, each with a ledger that its own code has made, and speeds are ratios of the two. Prints a line of JSON a step, with its rate, its processor
+ * time and the peak of its memory (Linux). A million take 5 GB of disk a side. Exit code 0 only if every step holds.
  */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
 import { readOptions } from "../test/campaigns/options.ts";
 import { startActor } from "./actor.ts";
 import { measureCommand, type Measured } from "./command.ts";
 import { runClient } from "./measure.ts";
-import { makeScratch, openScratch, sampleBody, variedLike, type Scratch } from "./scratch.ts";
+import { makeScratch, variedLike, type Scratch } from "./scratch.ts";
 import { measure, ratioOf } from "./statistics.ts";
 
 const steps = ["start", "fsck", "backup", "restore", "load"] as const;
@@ -37,6 +38,10 @@ if (!values.only.every((name) => steps.some((step) => step === name))) refuse();
 const does = (step: Step): boolean => values.only.includes(step);
 
 type Side = { readonly name: "after" | "before"; readonly checkout: string };
+/** What is needed of a checkout's own code: ledgers of one format are not another's. */
+type Maker = Pick<typeof import("./scratch.ts"), "makeScratch" | "openScratch" | "sampleRecord">;
+const makerOf = async ({ checkout }: Side): Promise<Maker> =>
+  (await import(pathToFileURL(join(checkout, "bench", "scratch.ts")).href)) as Maker;
 const after: Side = { name: "after", checkout: resolve(import.meta.dirname, "..") };
 const sides: readonly Side[] =
   values.before === undefined ? [after] : [{ name: "before", checkout: resolve(values.before) }, after];
@@ -59,9 +64,13 @@ const bytesOf = async (directory: string): Promise<number> => {
   return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
 };
 
-const fill = async (scratch: Scratch): Promise<void> => {
+const fill = async (side: Side, directory: string): Promise<Scratch> => {
+  const { makeScratch, openScratch, sampleRecord } = await makerOf(side);
+  const scratch = await makeScratch(directory, side.name);
+  await writeFile(join(directory, `${side.name}.root.pem`), scratch.rootPrivateKey, { mode: 0o600 });
   const ledger = await openScratch(scratch);
-  const next = variedLike(await sampleBody(scratch, ledger));
+  const { body, disclosures } = await sampleRecord(scratch, ledger);
+  const next = variedLike(body);
   const [batch, together] = [250, 4];
   const [fromMs, before, usage] = [performance.now(), bytesWritten(), process.cpuUsage()];
   let left = count;
@@ -69,7 +78,7 @@ const fill = async (scratch: Scratch): Promise<void> => {
     while (left > 0) {
       const bodies = Array.from({ length: Math.min(batch, left) }, next);
       left -= bodies.length;
-      await ledger.append(bodies);
+      await ledger.append(bodies, { disclosures: bodies.map(() => disclosures) });
     }
   };
   await Promise.all(Array.from({ length: together }, work));
@@ -79,7 +88,9 @@ const fill = async (scratch: Scratch): Promise<void> => {
   const [written, stays] = [bytesWritten() - before, await bytesOf(join(scratch.directory, "ledger"))];
   const each = { writtenBytes: Math.round(written / count), staysBytes: Math.round(stays / count) };
   const ratio = Number((written / stays).toFixed(2));
-  say({ step: "fill", perSecond: rate(ms), cpuUs: Math.round((user + system) / count), ...each, ratio });
+  const cpuUs = Math.round((user + system) / count);
+  say({ step: "fill", side: side.name, perSecond: rate(ms), cpuUs, ...each, ratio });
+  return scratch;
 };
 
 const took = new Map<string, { readonly ms: number[]; readonly cpuMs: number[] }>();
@@ -98,10 +109,12 @@ const keep = (step: Step, side: Side, measured: Measured): void => {
 const serving = (side: Side, scratch: Scratch) =>
   startActor(join(side.checkout, "bench", "serve-sigil.ts"), scratch);
 
-const takeRound = async (directory: string, scratch: Scratch, turn: number): Promise<void> => {
-  for (const at of sides.keys()) {
-    const side = sides[(at + turn) % sides.length] ?? after;
-    const { checkout } = side;
+type Filled = Side & { readonly scratch: Scratch };
+
+const takeRound = async (directory: string, filled: readonly Filled[], turn: number): Promise<void> => {
+  for (const at of filled.keys()) {
+    const side = filled[(at + turn) % filled.length] as Filled;
+    const { checkout, scratch, name } = side;
     const at0 = { cwd: directory, checkout };
     if (does("start")) {
       await using server = serving(side, scratch);
@@ -116,11 +129,11 @@ const takeRound = async (directory: string, scratch: Scratch, turn: number): Pro
     {
       await using server = serving(side, scratch);
       const target = await server.ask<string>("target");
-      const words = ["backup", "--to", "backup", "--key", "root.pem", "--principal", "root"];
+      const words = ["backup", "--to", "backup", "--key", `${name}.root.pem`, "--principal", "root"];
       keep("backup", side, await measureCommand(words, { ...at0, server: target }));
     }
     if (does("restore")) {
-      const words = ["restore", "--from", "backup", "--data", "restored", "--kek", "file:ledger.kek"];
+      const words = ["restore", "--from", "backup", "--data", "restored", "--kek", `file:${name}.kek`];
       keep("restore", side, await measureCommand(words, at0));
     }
     await rm(join(directory, "backup"), { recursive: true, force: true });
@@ -150,13 +163,12 @@ const compareLoads = async (scratch: Scratch, fresh: Scratch): Promise<void> => 
 
 const directory = await mkdtemp(join(values.directory, "sigil-bench-scale-"));
 try {
-  const scratch = await makeScratch(directory, "ledger");
-  await writeFile(join(directory, "root.pem"), scratch.rootPrivateKey, { mode: 0o600 });
-  await fill(scratch);
+  const filled: Filled[] = [];
+  for (const side of sides) filled.push({ ...side, scratch: await fill(side, directory) });
   for (let turn = 0; turn < rounds; turn += 1) {
     // What was written before does not disturb what is read now.
     spawnSync("sync");
-    await takeRound(directory, scratch, turn);
+    await takeRound(directory, filled, turn);
   }
   for (const step of sides.length === 2 ? steps : []) {
     const [before, now] = [took.get(`${step} before`), took.get(`${step} after`)];
@@ -165,7 +177,8 @@ try {
       Number(ratioOf(measure(before[what]), measure(now[what])).median.toFixed(2));
     say({ step, speed: speedOf("ms"), speedByProcessorTime: speedOf("cpuMs") });
   }
-  if (does("load")) await compareLoads(scratch, await makeScratch(directory, "new"));
+  const own = filled.find(({ name }) => name === "after");
+  if (does("load") && own !== undefined) await compareLoads(own.scratch, await makeScratch(directory, "new"));
 } finally {
   await rm(directory, { recursive: true, force: true });
 }

@@ -11,6 +11,7 @@ import { createKekFile } from "../src/crypto/kek.ts";
 import { randomBytes } from "../src/crypto/random.ts";
 import { rawPublicKey } from "../src/crypto/signing/sign.ts";
 import type { Ledger, LedgerOptions } from "../src/ledger/ledger.ts";
+import type { VerifiedRecord } from "../src/ledger/read/examine.ts";
 import type { CborMap } from "@sigil/core/cbor";
 import type { LevelName, RecordBody } from "@sigil/core/record";
 import { createDecisionIds } from "../src/trust/decision-id.ts";
@@ -101,8 +102,11 @@ export const question = { action: "write", target: "user/notes/shopping", sessio
 /** Questions of a batch. */
 export const batchItems = 100;
 
-/** A decision's record as made by the server, from one check. */
-export const sampleBody = async (scratch: Scratch, ledger: Ledger): Promise<RecordBody> => {
+/** A decision's record as made by the server, from one check, with what is kept beside it. */
+export const sampleRecord = async (
+  scratch: Scratch,
+  ledger: Ledger,
+): Promise<Pick<VerifiedRecord, "body" | "disclosures">> => {
   const trust = await createTrustService({
     ledger,
     findPrincipal: async () => undefined,
@@ -127,8 +131,11 @@ export const sampleBody = async (scratch: Scratch, ledger: Ledger): Promise<Reco
     metadata: { request_id: "5e4a2a9e-52f4-4d37-a4ab-9a1d0c9d2f11" },
   };
   const { position } = await trust.check(caller, asked, call);
-  return (await ledger.reader.readAt(position)).body;
+  return ledger.reader.readAt(position);
 };
+
+export const sampleBody = async (scratch: Scratch, ledger: Ledger): Promise<RecordBody> =>
+  (await sampleRecord(scratch, ledger)).body;
 
 /** Generates new decisions like the sample. */
 export const bodiesLike = (sample: RecordBody): (() => RecordBody) => {
