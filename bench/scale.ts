@@ -2,8 +2,9 @@
  * `npm run bench:scale -- --count 1000000 --before DIR`: a ledger of so many decisions of fifty callers, every tenth of
  * another tenant, and what it costs to make, start, inspect, back up and restore it; the load of checks and batches
  * beside that of a new ledger. With `--before`, a checkout of another commit with its packages installed, each step is
- * taken by both in turn, each with a ledger that its own code has made, and speeds are ratios of the two. Prints a line of JSON a step, with its rate, its processor
- * time and the peak of its memory (Linux). A million take 5 GB of disk a side. Exit code 0 only if every step holds.
+ * taken by both in turn, each with a ledger that its own code has made, and speeds are ratios of the two. Prints a line
+ * of JSON a step, with its rate, its processor time and the peak of its memory (Linux). A million take 5 GB of disk a
+ * side. Exit code 0 only if every step holds.
  */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
