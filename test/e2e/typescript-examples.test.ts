@@ -1,14 +1,18 @@
 /** The TypeScript examples, run as they are printed, against a real server: an HTTP service and an agent. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { readFile, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { repository } from "../../scripts/run.ts";
+import { freePort } from "../contract/free-port.ts";
+import { freePorts, serving, type Serving } from "./command.ts";
 import { makeDeployment, origin, type Deployment, type ServedDeployment } from "./deployment.ts";
+import { expectAsPrinted, printedOn } from "./printed.ts";
 
 describe("the TypeScript examples", () => {
   let deployment: Deployment;
@@ -124,5 +128,37 @@ describe("the TypeScript examples", () => {
     expect(await text(child.stdout ?? expect.fail("no output"))).to.equal(
       "search: not allowed: no decision\n",
     );
+  });
+});
+
+describe("the five minutes of examples/typescript/README.md", () => {
+  const page = "examples/typescript/README.md";
+  const [settings, ...steps] = printedOn(page);
+  let home: string;
+  let server: Serving;
+  let port: number;
+  before(async () => {
+    home = await mkdtemp(join(tmpdir(), "sigil-five-minutes-"));
+    [server, port] = [await serving(["dev", ...freePorts], { cwd: home }), await freePort()];
+  });
+  after(async () => {
+    await server.stop();
+    await rm(home, { recursive: true, force: true });
+  });
+
+  for (const step of steps) {
+    it(`work as printed at line ${step.line}`, () =>
+      expectAsPrinted(
+        { ...step, script: `${settings?.script ?? ""}${step.script}` },
+        { target: server.target, home, replaced: [[/\b8080\b/g, String(port)]] },
+      ));
+  }
+
+  it("show the lines of the program", async () => {
+    const lines = async (path: string): Promise<string> =>
+      (await readFile(join(repository, path), "utf8")).replaceAll(/\s+/g, " ");
+    const [, shown = ""] = /``` ?ts (.*?) ```/.exec(await lines(page)) ?? [];
+    expect(shown).to.include("guard(");
+    expect(await lines("examples/typescript/service.ts")).to.include(shown);
   });
 });
