@@ -4,7 +4,7 @@
  * or key version authentication fails.
  */
 import { createCipheriv, createDecipheriv, type KeyObject } from "node:crypto";
-import { encodeWith } from "@sigil/core/cbor";
+import { encodeWith, majorArray } from "@sigil/core/cbor";
 import { assert, fail } from "../errors.ts";
 
 /** One version of a tenant's data key, as returned by custody. */
@@ -28,7 +28,6 @@ const versionBytes = 4;
 const tagBytes = 16;
 const headBytes = versionBytes + sealNonceBytes;
 const cipher = "aes-256-gcm";
-const majorArray = 4;
 
 const placeBytes = ({ origin, position, tenant, keyVersion, form }: SealPlace): Uint8Array =>
   encodeWith((writer) => {

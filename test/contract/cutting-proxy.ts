@@ -1,6 +1,7 @@
 /**
  * Between a client and a server on 127.0.0.1: breaks every connection at one moment, before a request reaches the
- * server or when its answer is on the way back, and lets nobody through until it is healed.
+ * server or when its answer is on the way back, and lets nobody through until it is healed; or each connection once it
+ * has carried so many bytes of answers.
  */
 import { once } from "node:events";
 import { connect, createServer, type AddressInfo, type Socket } from "node:net";
@@ -16,12 +17,23 @@ export type CuttingProxy = AsyncDisposable & {
   readonly cutAt: (piece: number, when: "request" | "answer") => void;
   /** Lets everybody through. @returns whether it had cut. */
   readonly heal: () => boolean;
+  /** Connections that were broken for what they had carried. */
+  readonly spent: () => number;
 };
 
 type Plan = { readonly piece: number; readonly when: "request" | "answer" };
 
-/** @param delayMs how long each piece takes on its way, in both directions. */
-export const startProxy = async (serverPort: number, delayMs = 0): Promise<CuttingProxy> => {
+type ProxyOptions = {
+  /** How long each piece takes on its way, in both directions. */
+  readonly delayMs?: number;
+  /** Of answers, that the connection of this number, from 0, carries; by default all. */
+  readonly bytesOf?: (connection: number) => number;
+};
+
+export const startProxy = async (
+  serverPort: number,
+  { delayMs = 0, bytesOf = () => Infinity }: ProxyOptions = {},
+): Promise<CuttingProxy> => {
   const pass = (to: Socket, data: Buffer): void => {
     if (delayMs === 0) to.write(data);
     else setTimeout(() => to.write(data), delayMs);
@@ -31,6 +43,7 @@ export const startProxy = async (serverPort: number, delayMs = 0): Promise<Cutti
   let pieces = 0;
   let isCut = false;
   let awaitsAnswer = false;
+  let [connections, spent] = [0, 0];
   const breakAll = (): void => {
     for (const socket of sockets) socket.destroy();
   };
@@ -41,6 +54,8 @@ export const startProxy = async (serverPort: number, delayMs = 0): Promise<Cutti
   const server = createServer((client) => {
     if (isCut) return void client.destroy();
     const upstream = connect(serverPort, "127.0.0.1");
+    let left = bytesOf(connections);
+    connections += 1;
     for (const socket of [client, upstream]) {
       sockets.add(socket);
       socket.on("error", () => {});
@@ -60,7 +75,16 @@ export const startProxy = async (serverPort: number, delayMs = 0): Promise<Cutti
     });
     upstream.on("data", (data) => {
       if (awaitsAnswer) return cutNow();
-      pass(client, data);
+      if (data.length < left) {
+        left -= data.length;
+        return pass(client, data);
+      }
+      upstream.pause();
+      client.write(data.subarray(0, left), () => {
+        if (client.destroyed) return;
+        spent += 1;
+        client.destroy();
+      });
     });
   }).listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -75,6 +99,7 @@ export const startProxy = async (serverPort: number, delayMs = 0): Promise<Cutti
       [plan, isCut, awaitsAnswer] = [undefined, false, false];
       return had;
     },
+    spent: () => spent,
     [Symbol.asyncDispose]: async () => {
       breakAll();
       server.close();

@@ -11,7 +11,7 @@ import { after, before, describe, it } from "mocha";
 import { connect, SigilError, type SigilConnection } from "@sigil/client";
 import { repository } from "../../scripts/run.ts";
 import { unhurriedModel } from "./canon-writes.ts";
-import { startCuttingProxy } from "./cutting-proxy.ts";
+import { startProxy } from "../contract/cutting-proxy.ts";
 import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";
 
 const count = 60;
@@ -42,6 +42,8 @@ const runSnippet = async (sigil: SigilConnection): Promise<readonly unknown[]> =
   }
 };
 
+const portOf = ({ server }: ServedDeployment): number => Number(server.target.split(":").at(-1));
+
 describe("streams over connections that are cut", () => {
   let deployment: Deployment;
   let served: ServedDeployment;
@@ -58,15 +60,19 @@ describe("streams over connections that are cut", () => {
   });
 
   const cutting = async (work: (sigil: SigilConnection) => AsyncGenerator<string>): Promise<void> => {
-    await using proxy = await startCuttingProxy(served.server.target, bytesOf);
-    using sigil = connect({ target: proxy.target, tls: "insecure", signer: deployment.signer("operator") });
+    await using proxy = await startProxy(portOf(served), { bytesOf });
+    using sigil = connect({
+      target: `127.0.0.1:${proxy.port}`,
+      tls: "insecure",
+      signer: deployment.signer("operator"),
+    });
     const seen: string[] = [];
     for await (const id of work(sigil)) {
       seen.push(id);
       if (seen.length === count) break;
     }
     expect(seen).to.deep.equal(ids);
-    expect(proxy.cuts()).to.be.at.least(3);
+    expect(proxy.spent()).to.be.at.least(3);
   };
 
   it("have every record once and in order, by sigil.records, which ends by itself", async () => {
@@ -88,9 +94,9 @@ describe("streams over connections that are cut", () => {
     }));
 
   it("and every decision once and in order, by sigil.follow", async () => {
-    await using proxy = await startCuttingProxy(served.server.target, bytesOf);
+    await using proxy = await startProxy(portOf(served), { bytesOf });
     const signer = deployment.signer("observer");
-    using sigil = connect({ target: proxy.target, tls: "insecure", signer });
+    using sigil = connect({ target: `127.0.0.1:${proxy.port}`, tls: "insecure", signer });
     const wanted: string[] = [];
     for (let each = 0; each < 20; each += 1) {
       const question = { action: "write", target: `user/notes/${each}`, session: "cut" };
@@ -102,7 +108,7 @@ describe("streams over connections that are cut", () => {
       if (seen.length === wanted.length) break;
     }
     expect(seen).to.deep.equal(wanted);
-    expect(proxy.cuts()).to.be.at.least(1);
+    expect(proxy.spent()).to.be.at.least(1);
   });
 });
 

@@ -20,7 +20,7 @@ import { createAuthority, type Authority } from "../contract/certificates.ts";
 import { unhurriedModel } from "./canon-writes.ts";
 import { freePorts, serving, type Serving } from "./command.ts";
 import { makeDeployment, origin, type Deployment } from "./deployment.ts";
-import { expectAsPrinted, printedOn } from "./printed.ts";
+import { expectAsPrinted, expectShown, printedOn } from "./printed.ts";
 
 const sources = join(repository, "clients/go");
 const offline = { GOPROXY: "off", GOFLAGS: "-mod=readonly" };
@@ -195,13 +195,7 @@ describe(`the Go client${suffix(missing)}`, function () {
         expectAsPrinted(step, { target: server?.target ?? "", home, replaced }));
     }
 
-    it("show the lines of the program", async () => {
-      const lines = async (path: string): Promise<string> =>
-        (await readFile(join(repository, path), "utf8")).replaceAll(/\s+/g, " ");
-      const [, shown = ""] = /``` ?go (.*?) ```/.exec(await lines(page)) ?? [];
-      expect(shown).to.include("GuardHTTP");
-      expect(await lines("examples/go/main.go")).to.include(shown);
-    });
+    it("show the lines of the program", () => expectShown(page, "examples/go/main.go", "go"));
   });
 
   it(`is traced by OpenTelemetry's own handler of gRPC${suffix(tracingMissing)}`, async function () {

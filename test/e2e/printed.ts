@@ -52,6 +52,15 @@ const npmFunction = `npm() {
 /** protojson varies its white space on purpose. */
 const squeezed = (text: string): string => text.replaceAll(/\s+/g, "");
 
+/** The page's block in this language is in the program, but for white space. */
+export const expectShown = (page: string, program: string, language: string): void => {
+  const lines = (path: string): string =>
+    readFileSync(join(repository, path), "utf8").replaceAll(/\s+/g, " ");
+  const [, shown = ""] = new RegExp(`\`\`\` ?${language} (.*?) \`\`\``).exec(lines(page)) ?? [];
+  expect(shown).to.not.equal("");
+  expect(lines(program)).to.include(shown);
+};
+
 /** It exits with 0, and each line shown is in its output. */
 export const expectAsPrinted = async (
   { script, shown }: Printed,

@@ -61,7 +61,7 @@ describe("sigil tiles export", () => {
     await decide(1000);
     await decide(1000);
     const port = Number(served.server.target.split(":").at(-1));
-    await using proxy = await startProxy(port, 100);
+    await using proxy = await startProxy(port, { delayMs: 100 });
     const first = join(cwd, "cut/tile/entries/000");
     let cuts = 0;
     const cutting = setInterval(() => {

@@ -12,7 +12,7 @@ import { repository } from "../../scripts/run.ts";
 import { freePort } from "../contract/free-port.ts";
 import { freePorts, serving, type Serving } from "./command.ts";
 import { makeDeployment, origin, type Deployment, type ServedDeployment } from "./deployment.ts";
-import { expectAsPrinted, printedOn } from "./printed.ts";
+import { expectAsPrinted, expectShown, printedOn } from "./printed.ts";
 
 describe("the TypeScript examples", () => {
   let deployment: Deployment;
@@ -154,11 +154,5 @@ describe("the five minutes of examples/typescript/README.md", () => {
       ));
   }
 
-  it("show the lines of the program", async () => {
-    const lines = async (path: string): Promise<string> =>
-      (await readFile(join(repository, path), "utf8")).replaceAll(/\s+/g, " ");
-    const [, shown = ""] = /``` ?ts (.*?) ```/.exec(await lines(page)) ?? [];
-    expect(shown).to.include("guard(");
-    expect(await lines("examples/typescript/service.ts")).to.include(shown);
-  });
+  it("show the lines of the program", () => expectShown(page, "examples/typescript/service.ts", "ts"));
 });

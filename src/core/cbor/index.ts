@@ -10,4 +10,13 @@ export {
 } from "./cbor.ts";
 export { cborRules } from "./decode.ts";
 export { encodeWith } from "./encode.ts";
+export {
+  majorArray,
+  majorBytes,
+  majorMap,
+  majorSimple,
+  majorTag,
+  majorText,
+  shortestHeadBytes,
+} from "./major.ts";
 export { jsonView } from "./json-view.ts";

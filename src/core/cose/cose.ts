@@ -13,6 +13,7 @@ import {
   type Thumbprint,
 } from "../bytes.ts";
 import { cborDecodeHeader, cborEncodeHeader, type HeaderMap, type HeaderValue } from "../cbor/cbor.ts";
+import { majorArray, majorMap, majorTag } from "../cbor/major.ts";
 import { CborReader } from "../cbor/decode.ts";
 import { encodeWith } from "../cbor/encode.ts";
 import { fail } from "../errors.ts";
@@ -26,9 +27,6 @@ import {
   headerClaims,
   headerContentType,
   headerKid,
-  majorArray,
-  majorMap,
-  majorTag,
   tagSign1,
 } from "./header.ts";
 

@@ -10,9 +10,6 @@ export const claimIssuer = 1;
 export const claimSubject = 2;
 export const algEdDsa = -8;
 
-export const majorMap = 5;
-export const majorArray = 4;
-export const majorTag = 6;
 export const tagSign1 = 18;
 
 /** A map of exactly so many entries; null for anything else. */

@@ -6,6 +6,7 @@
 import { equalBytes, parseHash, parseSignature, parseThumbprint } from "../bytes.ts";
 import type { Hash, Signature, Thumbprint } from "../bytes.ts";
 import type { CborValue, HeaderMap, HeaderValue } from "../cbor/cbor.ts";
+import { majorArray, majorTag } from "../cbor/major.ts";
 import { cborDecode, cborDecodeHeader, cborEncode, cborEncodeHeader } from "../cbor/cbor.ts";
 import { CborReader } from "../cbor/decode.ts";
 import { encodeWith } from "../cbor/encode.ts";
@@ -20,8 +21,6 @@ import {
   headerAlg,
   headerClaims,
   headerKid,
-  majorArray,
-  majorTag,
   tagSign1,
 } from "./header.ts";
 

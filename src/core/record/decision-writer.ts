@@ -7,6 +7,7 @@
 import { concatBytes } from "../bytes.ts";
 import { cborEncode, type CborMap, type CborValue } from "../cbor/cbor.ts";
 import { encodeWith, sortKeys, type CborWriter } from "../cbor/encode.ts";
+import { majorArray, majorMap } from "../cbor/major.ts";
 import { linksMax } from "../limits.ts";
 import { frozenVerdicts, reasonShape } from "./kinds/frozen-chain.ts";
 import { levelNames, recordIdFault, tenantFault } from "./names.ts";
@@ -26,8 +27,6 @@ type Body = {
 const tableEntriesMax = 24;
 /** UTF-8 takes at most three bytes for a UTF-16 unit: such a label is within its limit. */
 const labelUnitsMax = 85;
-const majorArray = 4;
-const majorMap = 5;
 
 /** Values one after the other, each with its head. */
 const pieces = (...values: readonly CborValue[]): Uint8Array => concatBytes(...values.map(cborEncode));

@@ -6,6 +6,7 @@
 import { assert } from "../errors.ts";
 import type { Thumbprint } from "../bytes.ts";
 import { encodeWith } from "../cbor/encode.ts";
+import { majorBytes, shortestHeadBytes } from "../cbor/major.ts";
 import { encodeProtected, recordContentType } from "../cose/cose.ts";
 
 /** An array of four and "Signature1", RFC 9052 §4.4. */
@@ -25,7 +26,6 @@ const signatureContext = Uint8Array.of(
 );
 const emptyBytes = 0x40;
 const emptyMap = 0xa0;
-const majorBytes = 2;
 const signatureBytes = 64;
 /** The head of the signature, the signature, and the empty array of attestations. */
 const tailBytes = 2 + signatureBytes + 1;
@@ -48,9 +48,6 @@ const beforeSubject = ({ kid, origin }: DraftHeader): Uint8Array => {
   return known.bytes;
 };
 
-const textHeadBytes = (bytes: number): number => (bytes < 24 ? 1 : bytes < 0x100 ? 2 : 3);
-const bytesHeadBytes = textHeadBytes;
-
 export class EnvelopeDraft {
   readonly #buffer: Uint8Array;
   readonly #between: number;
@@ -63,10 +60,17 @@ export class EnvelopeDraft {
   /** @param subject of a valid body, hence ASCII. @returns undefined if the statement is too short or too long. */
   static of(header: DraftHeader, subject: string, body: Uint8Array): EnvelopeDraft | undefined {
     const before = beforeSubject(header);
-    const protectedBytes = before.length + textHeadBytes(subject.length) + subject.length;
-    const between = signatureContext.length + bytesHeadBytes(protectedBytes) + protectedBytes;
+    const protectedBytes = before.length + shortestHeadBytes(subject.length) + subject.length;
+    const between = signatureContext.length + shortestHeadBytes(protectedBytes) + protectedBytes;
     const statement =
-      2 + between - signatureContext.length + 1 + bytesHeadBytes(body.length) + body.length + tailBytes - 1;
+      2 +
+      between -
+      signatureContext.length +
+      1 +
+      shortestHeadBytes(body.length) +
+      body.length +
+      tailBytes -
+      1;
     if (subject === "" || body.length > statementBytesMax) return undefined;
     if (statement < statementBytesMin || statement > statementBytesMax) return undefined;
     const buffer = encodeWith((writer) => {

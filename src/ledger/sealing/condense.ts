@@ -4,7 +4,16 @@
  * bytes to 64 KiB without attestations, and disclosures of at most 32 KiB; everything else is sealed as it is.
  */
 import { equalBytes, parseThumbprint, utf8Encode } from "@sigil/core/bytes";
-import { cborEncode } from "@sigil/core/cbor";
+import {
+  cborEncode,
+  majorArray,
+  majorBytes,
+  majorMap,
+  majorSimple,
+  majorTag,
+  majorText,
+  shortestHeadBytes,
+} from "@sigil/core/cbor";
 import { encodeProtected, recordContentType } from "@sigil/core/cose";
 import { formatDisclosures, type Disclosures } from "@sigil/core/record";
 import {
@@ -22,12 +31,6 @@ import {
   isAt,
   isHyphenAt,
   kidBytes,
-  majorArray,
-  majorBytes,
-  majorMap,
-  majorSimple,
-  majorTag,
-  majorText,
   signatureBytes,
   textItems,
   uuidCharacters,
@@ -90,7 +93,7 @@ class Condenser {
       } else if (major === majorArray || major === majorMap) {
         const argument = argumentAt(bytes, at, head);
         if (argument < 0 || argument > end - at) return false;
-        left += argument * (major - 3);
+        left += argument * (major === majorMap ? 2 : 1);
       }
       if (next > end) return false;
       if (major === majorText) this.#text(bytes, at, at + head, next);
@@ -238,7 +241,7 @@ const follows = (
   const tenant = tenantItem(place.tenant);
   const tenantHead = headBytes(tenant[0] as number);
   const subjectBytes = tenant.length - tenantHead + slashUserSlash.length + idBytes;
-  const subjectHead = subjectBytes < 24 ? 1 : subjectBytes < 0x100 ? 2 : 3;
+  const subjectHead = shortestHeadBytes(subjectBytes);
   let at = header.start + before.length;
   if (at + subjectHead + subjectBytes !== header.end) return false;
   if (envelope[at] !== (subjectHead === 1 ? 0x60 + subjectBytes : 0x78 + subjectHead - 2)) return false;

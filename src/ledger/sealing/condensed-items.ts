@@ -65,11 +65,3 @@ export const argumentAt = (bytes: Uint8Array, at: number, head: number): number 
   for (let index = 1; index < head; index += 1) argument = argument * 0x100 + (bytes[at + index] as number);
   return argument;
 };
-
-export const majorBytes = 2;
-export const majorText = 3;
-/** Of arrays and maps, less three: how many items are inside for each that their heads count. */
-export const majorArray = 4;
-export const majorMap = 5;
-export const majorTag = 6;
-export const majorSimple = 7;

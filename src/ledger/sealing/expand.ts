@@ -3,7 +3,15 @@
  * §6. No value is longer than 1 MiB.
  */
 import { parseThumbprint } from "@sigil/core/bytes";
-import { cborDecode, cborEncode, type CborValue } from "@sigil/core/cbor";
+import {
+  cborDecode,
+  cborEncode,
+  type CborValue,
+  majorArray,
+  majorBytes,
+  majorMap,
+  majorText,
+} from "@sigil/core/cbor";
 import { cborBytesMax } from "@sigil/core/limits";
 import { EnvelopeDraft } from "@sigil/core/record";
 import { fail } from "../../errors.ts";
@@ -21,10 +29,6 @@ import {
   isAt,
   isHyphenAt,
   kidBytes,
-  majorArray,
-  majorBytes,
-  majorMap,
-  majorText,
   signatureBytes,
   textItems,
   uuidBytes,
@@ -86,7 +90,7 @@ class Expander {
     this.#write(bytes, at, end);
     this.#at = end;
     if (major === majorText && argument > 0) this.#remember(start);
-    return isContainer ? argument * (major - 3) : 0;
+    return isContainer ? argument * (major === majorMap ? 2 : 1) : 0;
   }
 
   #code(code: number): void {

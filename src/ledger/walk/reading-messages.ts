@@ -38,7 +38,7 @@ export const readingStates = { unread: 0, verified: 1, decision: 2 } as const;
 /** Columns, by the number of the record in its request. */
 export type ReadingAnswer = {
   readonly states: Uint8Array<ArrayBuffer>;
-  readonly signers: Uint8Array<ArrayBuffer>;
+  readonly signers: Uint32Array<ArrayBuffer>;
   /** 32 bytes each. */
   readonly hashes: Uint8Array<ArrayBuffer>;
   readonly leaves: Uint8Array<ArrayBuffer>;

@@ -84,7 +84,7 @@ const answer = ({
   const count = positions.length;
   const columns = {
     states: new Uint8Array(count),
-    signers: new Uint8Array(count),
+    signers: new Uint32Array(count),
     hashes: new Uint8Array(32 * count),
     leaves: new Uint8Array(32 * count),
     times: new Float64Array(count),

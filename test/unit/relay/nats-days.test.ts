@@ -250,7 +250,7 @@ describe(`NATS on bad days${natsMissing === undefined ? "" : ` (${natsMissing})`
 
   it("is slow and gets everything once, with no error", async () => {
     await using world = await openWorld();
-    await using proxy = await startProxy(Number(new URL(world.nats.url).port), 200);
+    await using proxy = await startProxy(Number(new URL(world.nats.url).port), { delayMs: 200 });
     await using seen = await world.start({ servers: [`nats://127.0.0.1:${proxy.port}`] });
     world.source.add(20);
     await until(() => seen.relay.status.lag > 0n, "behind");

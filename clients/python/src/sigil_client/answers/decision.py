@@ -41,7 +41,7 @@ class Question:
 
     def to_message(self) -> trust_v1.CheckRequest:
         """As it is sent. Raises SigilError INVALID_ARGUMENT for text that is no Unicode."""
-        return _message_of(
+        return request_of(
             self.action,
             self.target,
             self.subject,
@@ -52,22 +52,6 @@ class Question:
             self.disclose,
             self.proof,
         )
-
-
-def request_of(
-    action: str,
-    target: str,
-    subject: str | None,
-    session: str,
-    input: bytes,
-    keep_input: bool,
-    idempotency_key: str,
-    disclose: bool,
-    proof: type_v1.RecordProof.ValueType,
-) -> trust_v1.CheckRequest:
-    """The message of a question that nobody else has. Raises SigilError as Question does."""
-    _require_askable(action, target, subject, input)
-    return _message_of(action, target, subject, session, input, keep_input, idempotency_key, disclose, proof)
 
 
 def _require_askable(action: object, target: object, subject: object, input: object) -> None:
@@ -82,7 +66,7 @@ def _require_askable(action: object, target: object, subject: object, input: obj
         raise refused_argument("input", "must be bytes")
 
 
-def _message_of(
+def request_of(
     action: str,
     target: str,
     subject: str | None,
@@ -93,6 +77,8 @@ def _message_of(
     disclose: bool,
     proof: type_v1.RecordProof.ValueType,
 ) -> trust_v1.CheckRequest:
+    """As Question.to_message, without the question. Raises SigilError as both do."""
+    _require_askable(action, target, subject, input)
     try:
         # Most questions have no more; each field that is named costs, also by its default.
         request = trust_v1.CheckRequest(action=action, target=target, session=session)
